@@ -1,0 +1,1 @@
+"""What crosses the wire: messages, quantities and dialects, for CPython and MicroPython alike."""

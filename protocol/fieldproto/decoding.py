@@ -1,0 +1,149 @@
+"""Payloads to records, by a dialect's field tables. The contract of each function: `Dialect`."""
+
+from .errors import MessageError
+from .extension import EXT, EXT_FIELDS
+from .jsonstrict import loads
+from .messages import ATTRIBUTES, Record
+from .schema import FieldError, read, under
+
+
+def decode(d, topic, payload, receiver="host", node=None):
+    found = []
+    for pair in d.match(topic):
+        if pair[0].sender != receiver:
+            found.append(pair)
+    if not found:
+        raise MessageError(d.name, "?", "topic", "%s is not heard here" % topic)
+    message, names = found[0]
+    try:
+        obj = loads(payload)
+    except ValueError as error:
+        raise MessageError(d.name, message.name, "", str(error)) from None
+    if not isinstance(obj, dict):
+        raise MessageError(d.name, message.name, "", "is not a JSON object")
+    for message, names in found:  # noqa: B007 - the pair found last is used below
+        if message.when is None or obj.get(message.when[0]) == message.when[1]:
+            break
+    try:
+        return _decode(d, message, names, obj, node)
+    except FieldError as error:
+        raise MessageError(d.name, message.name, error.field, error.reason) from None
+
+
+def _decode(d, message, names, obj, node):
+    ext = obj.pop(EXT, None)
+    if ext is not None and not isinstance(ext, dict):
+        raise FieldError(EXT, "is not an object")
+    try:
+        ext = read(ext or {}, EXT_FIELDS)
+    except FieldError as error:
+        raise FieldError(EXT + "." + error.field, error.reason) from None
+    if message.kind == "command":
+        values = _read_command(d, message, obj)
+    else:
+        values = read(obj, message.fields)
+    for key in names:
+        wanted = node if key == "node" and node else d.options.get(key)
+        if wanted is not None and names[key] != wanted:
+            raise FieldError("topic", "is for %s %s, not %s" % (key, names[key], wanted))
+        if values.get(key, names[key]) != names[key]:
+            raise FieldError(
+                _named(message, key), "is %r, but the topic says %r" % (values[key], names[key])
+            )
+        values[key] = names[key]
+    for key in d.options:
+        if key in values and key not in names and values[key] != d.options[key]:
+            raise FieldError(_named(message, key), "is another %s" % key)
+    if node and values.get("node", node) != node:
+        raise FieldError(_named(message, "node"), "is another node")
+    return _records(d, message, values, ext)
+
+
+def _read_command(d, message, obj):
+    key = _named(message, "command")
+    name = obj.get(key)
+    command = d.command(name) if isinstance(name, str) else None
+    if command is None:
+        known = ", ".join([command.name for command in d.commands])
+        if key not in obj:
+            raise FieldError(key, "is required: one of %s" % known)
+        raise FieldError(key, "is %r, not one of %s" % (name, known))
+    values = read(obj, message.fields + under(message.params, command.params))
+    out = {}
+    params = dict(command.fixed)
+    for name in values:
+        if any([name == field.means for field in command.params]):
+            params[name] = values[name]
+        elif name != "params":
+            out[name] = values[name]
+    out["action"] = command.action
+    out["params"] = params
+    return out
+
+
+def _records(d, message, values, ext):
+    node = values.pop("node", None)
+    kind = message.kind
+    records = []
+    also = ext.pop("also", {})
+    for key in also:
+        if (
+            kind == "reading"
+            and (isinstance(also[key], (str, dict, list, bool)))
+            and key != "firmware"
+        ):
+            raise FieldError("%s.also.%s" % (EXT, key), "is not a number")
+        values.setdefault(key, also[key])
+    if kind == "reading" and not [name for name in values if name not in ATTRIBUTES]:
+        raise FieldError("", "carries no reading")
+    if kind == "command" and values.get("id") is None:
+        values["id"] = ext.get("id")
+    ack = ext.pop("ack", None)
+    alert = ext.pop("alert", None)
+    if kind == "status":
+        if "activity" in values and "state" not in values:
+            gone = values["activity"] == "offline"
+            values["state"] = "offline" if gone else "online"
+        native = {}
+        for name in ("command", "state", "error"):
+            value = values.pop("ack." + name, None)
+            if value is not None:
+                native[name] = value
+        if ack is None and native.get("command"):
+            ack = native
+        values.setdefault("state", "online")
+    elif kind == "reply":
+        ack = _reply(values, ack)
+    if kind != "reply":
+        records.append(Record(d.name, message.name, kind, node, values, ext))
+    for kind, part in (("reply", ack), ("alert", alert)):
+        if part is not None:
+            if kind == "reply":
+                part.setdefault("state", "done")
+            part.setdefault("time", values.get("time"))
+            records.append(Record(d.name, message.name, kind, node, part, ext))
+    return records
+
+
+def _reply(values, ack):
+    """The canonical answer of a reply message; what the extension key adds wins."""
+    out: dict = {"data": {}}
+    for name in values:
+        if name in ("id", "command", "state", "error", "time", "org", "company"):
+            out[name] = values[name]
+        elif name == "data":
+            out["data"].update(values["data"])
+        else:
+            out["data"][name] = values[name]
+    if ack is not None:
+        data = ack.pop("data", {})
+        out.update(ack)
+        out["data"].update(data)
+    return out
+
+
+def _named(message, means):
+    for field in message.fields:
+        if field.means == means:
+            return str(field.name)
+    return means

@@ -1,0 +1,164 @@
+"""A dialect: its tables bound to a tenant, its topics, and the way to write and read it."""
+
+from . import decoding, encoding
+from .messages import Command, Message, Packet, Record
+from .schema import Field, FieldError, read
+
+
+class Dialect:
+    """One dialect, bound to its options. Made by `fieldproto.dialects.load`."""
+
+    def __init__(self, name: str, spec, options: "dict | None", extras: bool) -> None:
+        self.name = name
+        self.doc: str = getattr(spec, "__doc__", None) or ""
+        self.messages: "tuple[Message, ...]" = spec.MESSAGES
+        self.commands: "tuple[Command, ...]" = spec.COMMANDS
+        self.option_fields: "tuple[Field, ...]" = spec.OPTIONS
+        self.extras = extras
+        self.options: "dict[str, object]" = {}
+        for field in self.option_fields:
+            if field.default is not None:
+                self.options[field.name] = field.default
+        if options is not None:
+            try:
+                self.options.update(read(options, self.option_fields))
+            except FieldError as error:
+                raise ValueError("dialect %s: option %s" % (name, error)) from None
+        self.variant = 0 if self.options.get(getattr(spec, "VARIANT", ""), True) else 1
+
+    # Topics
+
+    def topic(self, message: Message, node: str = "+", variant: "int | None" = None) -> str:
+        """The topic of `message`; a node or tenant left open becomes a wildcard."""
+        if variant is None:
+            variant = self.variant
+        levels = []
+        for level in message.topics[min(variant, len(message.topics) - 1)].split("/"):
+            if level[0] == "{":
+                key = level[1:-1]
+                level = str(node if key == "node" else self.options.get(key, "+"))
+            levels.append(level)
+        return "/".join(levels)
+
+    def subscriptions(self, receiver: str, node: str = "+") -> "list[tuple[str, int]]":
+        """[(topic filter, qos)] that `receiver` ("host" or "node") listens to."""
+        out: "list[tuple[str, int]]" = []
+        for message in self.messages:
+            if message.sender == receiver:
+                continue
+            for variant in range(len(message.topics)):
+                entry = (self.topic(message, node, variant), message.qos)
+                if entry not in out:
+                    out.append(entry)
+        return out
+
+    def match(self, topic: str) -> "list[tuple[Message, dict]]":
+        """[(message, {"node": ..., tenant ...})] that may travel on `topic`."""
+        levels = topic.split("/")
+        found = []
+        for message in self.messages:
+            for template in message.topics:
+                names = _match(template.split("/"), levels)
+                if names is not None:
+                    found.append((message, names))
+        return found
+
+    # Messages
+
+    def encode(self, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
+        """The packet for a record of `kind`. Raises MessageError.
+
+        Quantities the dialect has no word for go into its open map (`extra.*`, `sensors.*`) or,
+        with extras on, into the extension key.
+        """
+        return encoding.encode(self, kind, node, values, ext)
+
+    def will(self, node: str, values: dict) -> "Packet | None":
+        """The Last Will (status offline), or None where the dialect has no status.
+
+        `values` gives what the status requires beside it (time, firmware).
+        """
+        return encoding.will(self, node, values)
+
+    def encode_command(
+        self,
+        node: str,
+        name: str,
+        params: dict,
+        id: "str | None" = None,
+        time: "int | None" = None,
+    ) -> Packet:
+        """The packet of a command with parameters by their wire names. Raises MessageError."""
+        return encoding.encode_command(self, node, name, params, id, time)
+
+    def encode_reply(
+        self,
+        node: str,
+        reply: dict,
+        status: dict,
+        ext: "dict | None" = None,
+    ) -> "Packet | None":
+        """The packet that answers a command, or None where the dialect has no word for it.
+
+        `reply` is canonical (id, command, state, error, data); `status` the node's status values,
+        for the dialects that answer on the status topic. Raises MessageError.
+        """
+        return encoding.encode_reply(self, node, reply, status, ext)
+
+    def decode(
+        self, topic: str, payload: bytes, receiver: str = "host", node: "str | None" = None
+    ) -> "list[Record]":
+        """The records in a message that reached `receiver`. Raises MessageError only.
+
+        One record, or two where a status also carries an answer or an alert. A node passes its
+        own id as `node`: messages for another are refused.
+        """
+        return decoding.decode(self, topic, payload, receiver, node)
+
+    # Words
+
+    def message(self, kind: str) -> "Message | None":
+        """The first message of that kind."""
+        for message in self.messages:
+            if message.kind == kind:
+                return message
+        return None
+
+    def command(self, name: str) -> "Command | None":
+        """The command with that name on the wire."""
+        for command in self.commands:
+            if command.name == name:
+                return command
+        return None
+
+    def quantity(self, word: str) -> str:
+        """The canonical quantity a reading's field carries, by its last name on the wire."""
+        for message in self.messages:
+            if message.kind == "reading":
+                for field in message.fields:
+                    if field.means and field.name.split(".")[-1] == word:
+                        return field.means
+        return word
+
+    def word(self, quantity: str) -> str:
+        """The wire's name of a canonical quantity."""
+        for message in self.messages:
+            if message.kind == "reading":
+                for field in message.fields:
+                    if field.means == quantity:
+                        return field.name.split(".")[-1]
+        return quantity
+
+
+def _match(template: "list[str]", levels: "list[str]") -> "dict[str, str] | None":
+    if len(template) != len(levels):
+        return None
+    names = {}
+    for i in range(len(levels)):
+        if template[i][0] == "{":
+            if not levels[i]:
+                return None
+            names[template[i][1:-1]] = levels[i]
+        elif template[i] != levels[i]:
+            return None
+    return names

@@ -1,0 +1,134 @@
+"""Canonical values to packets, by a dialect's field tables. The contract of each function: `Dialect`."""
+
+import json
+
+from .errors import MessageError
+from .extension import EXT
+from .messages import ATTRIBUTES, Packet
+from .schema import FieldError, put_wild, read, under, write
+
+
+def encode(d, kind, node, values, ext=None):
+    message = d.message(kind)
+    if message is None:
+        raise MessageError(d.name, kind, "", "is not a message of this dialect")
+    return _encode(d, message, message.fields, node, values, ext)
+
+
+def will(d, node, values):
+    message = d.message("status")
+    if message is None:
+        return None
+    gone = {"state": "offline", "activity": "offline"}
+    for field in message.fields:
+        if field.required and field.means in values and field.means not in gone:
+            gone[field.means] = values[field.means]
+    return _encode(d, message, message.fields, node, gone, None)
+
+
+def encode_command(
+    d,
+    node,
+    name,
+    params,
+    id=None,
+    time=None,
+):
+    message = d.message("command")
+    command = d.command(name)
+    if message is None or command is None:
+        raise MessageError(d.name, name, "", "is not a command of this dialect")
+    fields = message.fields + under(message.params, command.params)
+    known = [field.name for field in command.params]
+    values = {"command": name, "id": id, "time": time}
+    for key in params:
+        if key not in known:
+            allowed = ", ".join(known) or "none"
+            raise MessageError(d.name, name, key, "is not a parameter; it takes %s" % allowed)
+    try:
+        for field in command.params:
+            if params.get(field.name) is not None:
+                values[field.means] = field.read(params[field.name])
+            elif field.required:
+                raise ValueError("is required")
+    except ValueError as error:
+        raise MessageError(d.name, name, field.name, str(error)) from None
+    carries_id = any([field.means == "id" for field in message.fields])
+    ext = None if carries_id or id is None else {"id": id}
+    return _encode(d, message, fields, node, values, ext)
+
+
+def encode_reply(d, node, reply, status, ext=None):
+    message = d.message("reply")
+    values = dict(status)
+    command = d.command(reply.get("command") or "")
+    data = reply.get("data") or {}
+    if message is not None:
+        values.update(data)
+        values.update(reply)
+        if command is not None and command.reply:
+            values["data"] = write(data, command.reply)[0]
+    else:
+        message = d.message("status")
+        for key in ("command", "state", "error"):
+            values["ack." + key] = reply.get(key)
+    if message is None:
+        return None
+    means = [field.means for field in message.fields]
+    native = message.kind == "reply" or "ack.state" in means
+    if reply["state"] == "accepted" and (native or not d.extras):
+        return None
+    if "id" not in means:
+        ack = {}
+        for key in ("id", "command", "state", "error", "data"):
+            if reply.get(key):
+                ack[key] = reply[key]
+        ext = dict(ext or {})
+        ext["ack"] = ack
+    return _encode(d, message, message.fields, node, values, ext)
+
+
+def _encode(d, message, fields, node, values, ext):
+    values = dict(values)
+    values["node"] = node
+    values.update(d.options)
+    if not node or "/" in node or "+" in node or "#" in node:
+        raise MessageError(d.name, message.name, "node", "%r cannot be in a topic" % node)
+    try:
+        obj, used = write(values, fields)
+        also = {}
+        if message.kind in ("reading", "status"):
+            also = _rest(d, message, obj, used, values)
+        read(obj, fields)
+    except FieldError as error:
+        raise MessageError(d.name, message.name, error.field, error.reason) from None
+    plain = json.dumps(obj)
+    text = plain
+    if d.extras and (ext or also):
+        obj[EXT] = dict(ext or {})
+        if also:
+            obj[EXT]["also"] = also
+        text = json.dumps(obj)
+    limit = message.max_bytes
+    if limit and len(text.encode()) >= limit:
+        text = plain  # provenance is the first to go
+        if len(text.encode()) >= limit:
+            raise MessageError(d.name, message.name, "", "is not under %d bytes" % limit)
+    return Packet(d.topic(message, node), text.encode(), message.qos, message.retain)
+
+
+def _rest(d, message, obj, used, values):
+    wild = None
+    for field in message.fields:
+        if field.name.endswith(".*") and field.type == "number":
+            wild = field
+    also = {}
+    for name in values:
+        value = values[name]
+        if name in used or name in d.options or value is None or name[:4] == "ack.":
+            continue
+        if message.kind == "reading" and wild is not None and name not in ATTRIBUTES:
+            put_wild(obj, wild, name, value)
+        elif name not in ("node", "state", "activity", "time"):
+            also[name] = round(value, 2) if isinstance(value, float) else value
+    return also

@@ -1,0 +1,129 @@
+"""node.json: what a node may be told. The host validates it before it is sent, the node again."""
+
+from .schema import Field as F
+from .schema import FieldError, read
+from .sensortypes import SensorConfigError
+from .sensortypes import check as check_sensors
+
+VERSION = 1
+MAX_RUN_S = 86400  # a longer actuation is a mistake, not a plan
+
+FIELDS = (
+    F("version", "int", required=True, lo=VERSION, hi=VERSION),
+    F("node", "string", lo=1, hi=64, doc="id; absent: from NVS, else made from the MAC"),
+    F("dialect", "string", required=True),
+    F("options", "object", doc="what the dialect needs: org, company, use_new_topics"),
+    F("options.*", "any"),
+    F("extras", "bool", default=True, doc="provenance and answers in the extension key"),
+    F("wifi", "object"),
+    F("wifi.ssid", "string", lo=1, hi=32),
+    F("wifi.password", "string", hi=63),
+    F("broker", "object", required=True),
+    F("broker.host", "string", required=True, lo=1),
+    F("broker.port", "int", lo=1, hi=65535),
+    F("broker.user", "string"),
+    F("broker.password", "string"),
+    F("broker.tls", "object", doc="present: TLS; ca = PEM or DER file on the node"),
+    F("broker.tls.ca", "string"),
+    F("broker.tls.server_name", "string"),
+    F("broker.keepalive_s", "int", lo=5, hi=65535, unit="s", default=60),
+    F("broker.clean_session", "bool", default=True),
+    F("ntp_host", "string", default="pool.ntp.org"),
+    F("interval_ms", "int", lo=1000, hi=86400000, unit="ms", default=30000),
+    F("status_interval_ms", "int", lo=1000, hi=86400000, unit="ms", default=60000),
+    F("watchdog_ms", "int", lo=5000, hi=600000, unit="ms", default=60000),
+    F("outbox_limit", "int", lo=1, hi=2000, default=100, doc="readings kept while offline"),
+    F("i2c", "object"),
+    F("i2c.scl", "int", required=True, lo=0, hi=48),
+    F("i2c.sda", "int", required=True, lo=0, hi=48),
+    F("led", "object"),
+    F("led.pin", "int", required=True, lo=0, hi=48),
+    F("led.active_low", "bool", default=False),
+    F("sensors", "list"),
+    F("actuators", "list"),
+    F("alerts", "object", doc="quantity -> {min, max}"),
+    F("alerts.*", "object"),
+    F("alerts.*.min", "number"),
+    F("alerts.*.max", "number"),
+)
+
+ACTUATOR_FIELDS = (
+    F("name", "string", required=True, lo=1, hi=32),
+    F("id", "int", lo=1, hi=255, doc="number in the dialect's commands; default: its place"),
+    F("pin", "int", required=True, lo=0, hi=33),
+    F("active_low", "bool", default=False, doc="relay boards that switch on at 0 V"),
+    F("max_run_s", "int", required=True, lo=1, hi=MAX_RUN_S, unit="s"),
+    F("flow_ml_per_s", "number", lo=0.001, hi=100000, unit="ml/s"),
+)
+
+
+def load(obj):
+    """A checked copy of `obj` with the defaults filled in.
+
+    Raises FieldError naming the key ("actuators[0].pin") and what is allowed.
+    """
+    if not isinstance(obj, dict):
+        raise FieldError("node.json", "is not a JSON object")
+    config = _section(obj, FIELDS)
+    actuators = config.setdefault("actuators", [])
+    for i in range(len(actuators)):
+        where = "actuators[%d]" % i
+        if not isinstance(actuators[i], dict):
+            raise FieldError(where, "is not an object")
+        try:
+            actuators[i] = _section(actuators[i], ACTUATOR_FIELDS)
+        except FieldError as error:
+            raise FieldError(where + "." + error.field, error.reason) from None
+        actuators[i].setdefault("id", i + 1)
+        for other in actuators[:i]:
+            for key in ("name", "id"):
+                if other[key] == actuators[i][key]:
+                    raise FieldError(where + "." + key, "%r is used twice" % other[key])
+    try:
+        check_sensors(config.setdefault("sensors", []))
+    except SensorConfigError as error:
+        raise FieldError(error.path, error.reason) from None
+    _check_pins(config)
+    broker = config["broker"]
+    broker.setdefault("port", 8883 if "tls" in broker else 1883)
+    return config
+
+
+def _section(obj, fields):
+    """A deep enough copy of `obj` without nulls and with defaults."""
+    read(obj, fields)
+    out = _copy(obj)
+    for field in fields:
+        if field.default is None:
+            continue
+        head, dot, tail = field.name.partition(".")
+        if not dot:
+            out.setdefault(head, field.default)
+        elif head in out:
+            out[head].setdefault(tail, field.default)
+    return out
+
+
+def _copy(value):
+    if isinstance(value, dict):
+        return {key: _copy(value[key]) for key in value if value[key] is not None}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
+
+
+def _check_pins(config):
+    taken = {}
+    users = [("led.pin", config.get("led", {}).get("pin"))]
+    users += [("i2c." + key, config.get("i2c", {}).get(key)) for key in ("scl", "sda")]
+    for i, actuator in enumerate(config["actuators"]):
+        users.append(("actuators[%d].pin" % i, actuator["pin"]))
+    for where, pin in users:
+        if pin in taken and pin is not None:
+            raise FieldError(where, "GPIO%d is already used by %s" % (pin, taken[pin]))
+        taken[pin] = where
+    for i, sensor in enumerate(config["sensors"]):  # among themselves: sensortypes.check
+        pin = sensor.get("pin")
+        if pin is not None and pin in taken:
+            where = "sensors[%d].pin" % i
+            raise FieldError(where, "GPIO%d is already used by %s" % (pin, taken[pin]))

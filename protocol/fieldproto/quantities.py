@@ -1,0 +1,31 @@
+"""Canonical quantities: the name a sensor yields and its unit. A dialect renames them."""
+
+UNITS = {
+    "air_temperature": "°C",
+    "water_temperature": "°C",
+    "soil_temperature": "°C",
+    "relative_humidity": "%",
+    "pressure": "hPa",
+    "soil_moisture": "%",
+    "luminosity": "%",
+    "ph": "pH",
+    "orp": "mV",
+    "chlorine": "ppm",
+    "tds": "ppm",
+    "ec": "dS/m",
+    "npk": "raw",  # 0-1023
+    "flow_rate": "L/min",
+    "water_level": "%",
+    "wind_speed": "km/h",
+    "battery_level": "%",
+    "battery_voltage": "V",
+    "solar_voltage": "V",
+    "solar_current": "A",
+    "vibration": "g",
+    "signal_strength": "dBm",
+    "uptime": "s",
+    "energy": "Wh",
+    "water_used": "L",
+    "area": "m²",
+    "free_memory": "B",
+}
