@@ -1,126 +1,17 @@
-"""Sensor types and their keys in node.json and fleet.toml, as data and as a check.
+"""Check of the sensor tables of node.json and fleet.toml, and what a checked one means."""
 
-A key is `(type, required, lo, hi, doc)`. Types: "pin" (drives the line), "in_pin", "adc_pin",
-"int", "number", "bool", "pair" (two different numbers), "rom" (16 hex digits), "choice" (`lo`
-holds the allowed values). `yields` names the canonical quantities, or maps the value of the
-key `quantity` (None: absent) to them.
-"""
+from .sensortable import COMMON, TYPES
 
-from fieldproto.quantities import UNITS
-
-PIN_MAX = 48  # ESP32-S3; the board knows better
-ADC_MAX = 4095
-
-_PIN = ("pin", True, 0, PIN_MAX, "GPIO")
-_ADC = ("adc_pin", True, 0, PIN_MAX, "GPIO of ADC1; ADC2 is dead while Wi-Fi is up")
-_AIR = ("air_temperature", "relative_humidity")
-
-TYPES = {
-    "dht11": {"yields": _AIR, "keys": {"pin": _PIN}},
-    "dht22": {"yields": _AIR, "keys": {"pin": _PIN}},
-    "analog": {
-        "yields": None,
-        "keys": {
-            "quantity": (
-                "choice",
-                True,
-                (
-                    "soil_moisture",
-                    "luminosity",
-                    "npk",
-                    "water_level",
-                    "ph",
-                    "orp",
-                    "chlorine",
-                    "tds",
-                    "ec",
-                    "solar_voltage",
-                    "solar_current",
-                    "vibration",
-                ),
-                None,
-                "what it measures",
-            ),
-            "pin": _ADC,
-            "raw": ("pair", True, 0, ADC_MAX, "ADC readings at two known points"),
-            "value": ("pair", True, -100000, 100000, "the quantity at those points"),
-            "clamp": ("bool", False, None, None, "hold % to 0-100 (default) or refuse"),
-        },
-    },
-    "ds18b20": {
-        "yields": None,
-        "keys": {
-            "quantity": (
-                "choice",
-                True,
-                ("water_temperature", "soil_temperature", "air_temperature"),
-                None,
-                "what it measures",
-            ),
-            "pin": _PIN,
-            "rom": ("rom", False, None, None, "which one, when several share the pin"),
-        },
-    },
-    "pulse": {
-        "yields": None,
-        "keys": {
-            "quantity": ("choice", True, ("wind_speed", "flow_rate"), None, "what it measures"),
-            "pin": ("in_pin", True, 0, PIN_MAX, "GPIO; 34-39 need an outside pull-up"),
-            "per_pulse": ("number", False, 0.000001, 100000, "quantity at one pulse a window"),
-            "window": ("choice", False, ("hz", "min"), None, "of per_pulse: second or minute"),
-            "pulses_per_litre": ("number", False, 0.01, 100000, "flow meter, not per_pulse"),
-        },
-        "one_of": ("per_pulse", "pulses_per_litre"),
-    },
-    "battery": {
-        "yields": {
-            None: ("battery_voltage", "battery_level"),
-            "battery_voltage": ("battery_voltage",),
-            "battery_level": ("battery_level",),
-        },
-        "keys": {
-            "quantity": (
-                "choice",
-                False,
-                ("battery_voltage", "battery_level"),
-                None,
-                "only this one",
-            ),
-            "pin": _ADC,
-            "divider": ("number", False, 1, 100, "battery volts per volt at the pin, default 2"),
-            "full_scale": ("number", False, 0.5, 5, "volts at the pin for 4095, default 3.3"),
-            "cells": ("int", False, 1, 16, "LiPo cells in series, default 1"),
-            "linear": ("pair", False, 0, 100, "volts at 0 and 100 % in place of the LiPo curve"),
-        },
-    },
-    "rssi": {"yields": ("signal_strength",), "keys": {}},
-    "ezo": {
-        "yields": {"ph": ("ph",), "orp": ("orp",), "ec": ("ec", "tds"), "tds": ("tds",)},
-        "keys": {
-            "quantity": ("choice", True, ("ph", "orp", "ec", "tds"), None, "ec yields tds as well"),
-            "address": ("int", False, 8, 119, "I2C, default ph 99, orp 98, ec and tds 100"),
-            "tds_factor": ("number", False, 0.01, 1, "ppm per uS/cm, default 0.54 as the EZO's"),
-        },
-    },
-    "bme280": {
-        "yields": ("air_temperature", "relative_humidity", "pressure"),
-        "keys": {"address": ("int", False, 118, 119, "I2C, default 118")},
-    },
-}
-
-# Allowed for every type.
-COMMON = {
-    "only": ("quantities", False, None, None, "some of what the type yields"),
-    "calibration": ("calibration", False, None, None, "{quantity: {offset, scale}}"),
-}
-
-_PINS = ("pin", "in_pin", "adc_pin")
 _EZO_ADDRESS = {"ph": 99, "orp": 98, "ec": 100, "tds": 100}
+_PINS = ("pin", "in_pin", "adc_pin")
 _HEX = "0123456789abcdefABCDEF"
 
 
 class SensorConfigError(ValueError):
-    """A sensor table that cannot be used. `path` is like "sensors[2].pin", `reason` what is wrong."""
+    """A sensor table that cannot be used.
+
+    Attributes: `path`, like "sensors[2].pin", and `reason`.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         ValueError.__init__(self, "%s: %s" % (path, reason))
@@ -130,21 +21,22 @@ class SensorConfigError(ValueError):
 
 def address(config: dict) -> int | None:
     """I2C address of a checked `config`, None for what is not on the I2C bus."""
+    at: int | None = None
     if config["type"] == "ezo":
-        return config.get("address", _EZO_ADDRESS[config["quantity"]])
-    if config["type"] == "bme280":
-        return config.get("address", 118)
-    return None
+        at = config.get("address", _EZO_ADDRESS[config["quantity"]])
+    elif config["type"] == "bme280":
+        at = config.get("address", 118)
+    return at
 
 
 def measures(config: dict) -> tuple:
     """Quantities the device of a checked `config` measures, whatever `only` says."""
     found = TYPES[config["type"]]["yields"]
     if found is None:
-        return (config["quantity"],)
-    if isinstance(found, dict):
-        return found[config.get("quantity")]
-    return found
+        found = (config["quantity"],)
+    elif isinstance(found, dict):
+        found = found[config.get("quantity")]
+    return tuple(found)
 
 
 def yields(config: dict) -> tuple:
@@ -189,6 +81,9 @@ def _check_one(config: dict, here: str) -> None:
     choice = TYPES[kind].get("one_of")
     if choice and sum(1 for key in choice if key in config) != 1:
         raise SensorConfigError(here, "give one of %s" % ", ".join(choice))
+    clash = TYPES[kind].get("not_both")
+    if clash and all(key in config for key in clash):
+        raise SensorConfigError(here, "%s and %s exclude each other" % clash)
     _check_common(config, here)
 
 
@@ -273,8 +168,3 @@ def _claim(places: dict, place: tuple | None, here: str, config: dict) -> None:
             return
         raise SensorConfigError(here + ".rom", "missing: shares its pin with %s" % other[0])
     raise SensorConfigError("%s.%s" % (here, place[0]), "%d is in use by %s" % (place[1], other[0]))
-
-
-def unit(quantity: str) -> str:
-    """Unit of a canonical quantity, "" when it has none."""
-    return UNITS.get(quantity, "")
