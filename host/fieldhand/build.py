@@ -1,0 +1,99 @@
+"""From a node of the fleet file and its board to node.json, and to what NVS keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fieldhand import boards, fleetsensors
+from fieldhand.errors import ConfigError
+from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldproto import nodeconfig
+from fieldproto.schema import FieldError
+from fieldproto.sensortypes import address
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Where the node looks for the certificate of the broker's authority.
+CA_ON_NODE = "ca.pem"
+
+
+def node_json(
+    file: FleetFile,
+    node: NodeConfig,
+    *,
+    broker: tuple[str, int] | None = None,
+    for_check: bool = False,
+) -> dict[str, Any]:
+    """The node.json of a node, without its secrets (see `secrets`).
+
+    `broker` (host, port) stands in for the file's, as the simulator needs it. Raises ConfigError
+    for what would not work on the board.
+    """
+    board = boards.load(node.board)
+    where = f"[node.{node.name}]"
+    host, port = broker or (file.broker.node_host, file.broker.port)
+    if not (for_check or board.simulated or broker) and host in _LOOPBACK:
+        raise ConfigError(
+            str(file.path),
+            [
+                f"[broker] node_host: a node on a real board cannot reach {host}; give this machine's "
+                "address on the network"
+            ],
+        )
+    if not (for_check or board.simulated) and file.wifi is None:
+        raise ConfigError(str(file.path), [f"[wifi]: is required for {where}, a real board"])
+    settings: dict[str, Any] = {
+        "version": nodeconfig.VERSION,
+        "node": node.name,
+        "dialect": node.dialect,
+        "options": dict(node.options),
+        "extras": node.extras,
+        "wifi": {"ssid": file.wifi.ssid if file.wifi is not None else "simulated"},
+        "broker": {
+            "host": host,
+            "port": port,
+            "keepalive_s": file.broker.keepalive_s,
+            "clean_session": node.clean_session,
+        },
+        "ntp_host": file.ntp_host,
+        "interval_ms": node.interval_ms,
+        "status_interval_ms": node.status_interval_ms,
+        "watchdog_ms": node.watchdog_ms,
+        "outbox_limit": node.outbox_limit,
+        "sensors": [dict(sensor) for sensor in node.sensors],
+        "actuators": [dict(actuator) for actuator in node.actuators],
+        "alerts": {name: dict(limits) for name, limits in node.alerts.items()},
+    }
+    if file.broker.tls_ca is not None and broker is None:
+        settings["broker"]["tls"] = {"ca": CA_ON_NODE} if file.broker.tls_ca else {}
+    if node.led is not None:
+        settings["led"] = dict(node.led)
+    if any(address(sensor) is not None for sensor in node.sensors):
+        settings["i2c"] = dict(board.defaults["i2c"])
+    try:
+        nodeconfig.load(settings)
+    except FieldError as error:
+        raise ConfigError(str(file.path), [f"{where} {error.field}: {error.reason}"]) from None
+    return settings
+
+
+def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
+    """What belongs into the node's NVS namespace "fieldhand". Raises ConfigError when unset."""
+    found = {"id": node.name}
+    if file.wifi is not None:
+        found["wifi_ssid"] = file.wifi.ssid
+        if file.wifi.secret is not None:
+            found["wifi_pass"] = file.wifi.secret.value()
+    user = node.mqtt_user or file.broker.user
+    secret = node.mqtt_secret if node.mqtt_user else file.broker.secret
+    if user:
+        found["mqtt_user"] = user
+    if secret is not None:
+        found["mqtt_pass"] = secret.value()
+    return found
+
+
+def warnings(node: NodeConfig) -> list[str]:
+    """Pins that may be used but had better not be."""
+    pins = {f"sensors[{i}].pin": s["pin"] for i, s in enumerate(node.sensors) if "pin" in s}
+    pins.update({f"actuators[{i}].pin": a["pin"] for i, a in enumerate(node.actuators)})
+    return fleetsensors.warnings(node.name, pins, boards.load(node.board))

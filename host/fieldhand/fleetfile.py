@@ -1,0 +1,291 @@
+"""fleet.toml: the one file a user writes.
+
+    [broker]            where the nodes and this host meet
+    [wifi]              what the nodes join
+    [defaults]          what every node has unless its own table says otherwise
+    [node.NAME]         one table per node; NAME is its id on the wire
+
+`load` checks all of it, against the board and the dialect of each node too, and lists every
+problem it finds; nothing is returned unless there is none.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldhand import boards, secretref
+from fieldhand import dialects as dialect_table
+from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.secretref import Secret
+from fieldhand.tomltable import Table
+
+if TYPE_CHECKING:
+    from fieldhand.client import BrokerAddress
+
+DEFAULT_NAME = "fleet.toml"
+MAX_BYTES = 1_000_000
+MAX_NODE_NAME = 64
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class BrokerConfig:
+    """[broker]. `node_host` is the address by which the nodes reach it."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    node_host: str = "127.0.0.1"
+    user: str | None = None
+    secret: Secret | None = None
+    tls_ca: str | None = None
+    keepalive_s: int = 60
+
+    def address(self) -> BrokerAddress:
+        """For a client on this host, the password looked up. Raises ConfigError without it."""
+        from fieldhand.client import BrokerAddress
+
+        password = self.secret.value() if self.secret is not None else None
+        return BrokerAddress(self.host, self.port, self.user, password, self.tls_ca)
+
+
+@dataclass(frozen=True)
+class WifiConfig:
+    """[wifi]."""
+
+    ssid: str
+    secret: Secret | None = None
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """[node.NAME], with the defaults filled in. Times are milliseconds.
+
+    `sensors` and `actuators` have the keys that node.json has, pins filled in from the board.
+    """
+
+    name: str
+    board: str
+    dialect: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extras: bool = True
+    interval_ms: int = 30_000
+    status_interval_ms: int = 60_000
+    watchdog_ms: int = 60_000
+    outbox_limit: int = 100
+    clean_session: bool = True
+    led: Mapping[str, Any] | None = None
+    sensors: tuple[Mapping[str, Any], ...] = ()
+    actuators: tuple[Mapping[str, Any], ...] = ()
+    alerts: Mapping[str, Any] = field(default_factory=dict)
+    mqtt_user: str | None = None
+    mqtt_secret: Secret | None = None
+
+
+@dataclass(frozen=True)
+class FleetFile:
+    """A checked fleet.toml."""
+
+    path: Path
+    broker: BrokerConfig
+    wifi: WifiConfig | None
+    ntp_host: str
+    nodes: Mapping[str, NodeConfig]
+
+
+def load(path: Path) -> FleetFile:
+    """Read and check a fleet file. Raises ConfigError with everything that is wrong."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "; 'fieldhand init' writes one" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(str(path), [f"{error.strerror or error}{hint}"]) from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(str(path), [f"is larger than {MAX_BYTES} bytes"])
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
+    return check(data, path)
+
+
+def check(data: Mapping[str, Any], path: Path) -> FleetFile:
+    """As `load`, for a file already parsed; `path` names it and says where `.env` is."""
+    problems: list[str] = []
+    top = Table(problems, "file", data)
+    folder = path.absolute().parent
+    broker = _broker(top.table("broker", "[broker]"), folder)
+    wifi = _wifi(top.table("wifi", "[wifi]"), folder)
+    defaults = top.table("defaults", "[defaults]") or Table(problems, "[defaults]", {})
+    base = _Defaults(defaults)
+    ntp_host = defaults.text("ntp_host", "pool.ntp.org") or ""
+    defaults.close()
+    nodes: dict[str, NodeConfig] = {}
+    tables = top.table("node", "[node]") or Table(problems, "[node]", {})
+    for name, value in tables.data.items():
+        if not isinstance(value, dict):
+            tables.problem(name, f"is not a table; write [node.{name}]")
+            continue
+        node = _node(name, Table(problems, f"[node.{name}]", value), base, folder)
+        if node is not None:
+            nodes[name] = node
+    if not tables.data:
+        top.problem("node", "no node: write a table [node.NAME]")
+    top.close()
+    if problems:
+        raise ConfigError(str(path), problems)
+    _check_builds(FleetFile(path, broker, wifi, ntp_host, nodes))
+    return FleetFile(path, broker, wifi, ntp_host, nodes)
+
+
+def _check_builds(file: FleetFile) -> None:
+    """What only the finished node.json shows: pins used twice, sensors that clash."""
+    from fieldhand import build
+
+    problems = []
+    for node in file.nodes.values():
+        try:
+            build.node_json(file, node, for_check=True)
+        except FieldhandError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(str(file.path), problems)
+
+
+def _broker(table: Table | None, folder: Path) -> BrokerConfig:
+    if table is None:
+        return BrokerConfig()
+    host = table.text("host", "127.0.0.1") or ""
+    tls_ca = None
+    tls = table.table("tls", "[broker.tls]")
+    if tls is not None:
+        ca = tls.text("ca")
+        if ca is not None and not (folder / ca).is_file():
+            tls.problem("ca", f"no file {ca} beside the fleet file")
+        tls_ca = str(folder / ca) if ca is not None else ""
+        tls.close()
+    broker = BrokerConfig(
+        host=host,
+        port=table.whole("port", 1883 if tls is None else 8883, 1, 65535),
+        node_host=table.text("node_host", host) or "",
+        user=_open_text(table, "user", folder),
+        secret=_secret(table, "password", "MQTT_PASSWORD", folder),
+        tls_ca=tls_ca,
+        keepalive_s=table.duration("keepalive", 60_000, 5_000, 65_535_000) // 1000,
+    )
+    if broker.secret is not None and broker.user is None:
+        table.problem("user", "is required with a password")
+    table.close()
+    return broker
+
+
+def _wifi(table: Table | None, folder: Path) -> WifiConfig | None:
+    if table is None:
+        return None
+    ssid = table.text("ssid", required=True)
+    if ssid is not None and len(ssid.encode()) > 32:
+        table.problem("ssid", "is longer than 32 bytes")
+    wifi = WifiConfig(ssid or "", _secret(table, "password", "WIFI_PASSWORD", folder))
+    table.close()
+    return wifi
+
+
+class _Defaults:
+    """The values of [defaults], and the same keys read again for each node."""
+
+    def __init__(self, table: Table) -> None:
+        self.board = table.choice("board", boards.names(), "esp32-devkitc")
+        self.extras = True
+        self.interval_ms = 30_000
+        self.status_interval_ms = 60_000
+        self.watchdog_ms = 60_000
+        self.outbox_limit = 100
+        self.clean_session = True
+        for name, value in self.read(table).items():
+            setattr(self, name, value)
+
+    def read(self, table: Table) -> dict[str, Any]:
+        day = 86_400_000
+        return {
+            "extras": table.flag("extras", self.extras),
+            "interval_ms": table.duration("interval", self.interval_ms, 1000, day),
+            "status_interval_ms": table.duration(
+                "status_interval", self.status_interval_ms, 1000, day
+            ),
+            "watchdog_ms": table.duration("watchdog", self.watchdog_ms, 5000, 600_000),
+            "outbox_limit": table.whole("outbox", self.outbox_limit, 1, 2000),
+            "clean_session": table.flag("clean_session", self.clean_session),
+        }
+
+
+def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig | None:
+    before = len(table.problems)
+    if (
+        not 0 < len(name) <= MAX_NODE_NAME
+        or any(c in name for c in "/+#$\0")
+        or name != name.strip()
+    ):
+        table.problem("", "the name stands in topics: no /, +, #, $ or outer blanks, 64 at most")
+    board_name = table.choice("board", boards.names(), base.board or "")
+    dialect_name = table.choice("dialect", dialect_table.names())
+    options = table.raw("options", {})
+    if not isinstance(options, dict):
+        table.problem("options", "is not a table")
+    elif dialect_name is not None:
+        try:
+            dialect_table.load(dialect_name, options)
+        except FieldhandError as error:
+            known = ", ".join(f.name for f in dialect_table.unbound(dialect_name).option_fields)
+            table.problem("options", f"{error}; {dialect_name} has: {known or 'none'}")
+    values = base.read(table)
+    user = _open_text(table, "mqtt_user", folder)
+    secret = _secret(table, "mqtt_password", "MQTT_PASSWORD", folder)
+    board = boards.load(board_name) if board_name is not None else None
+    from fieldhand import fleetsensors
+
+    node = NodeConfig(
+        name=name,
+        board=board_name or "",
+        dialect=dialect_name or "",
+        options=options if isinstance(options, dict) else {},
+        led=fleetsensors.led(table, board),
+        sensors=fleetsensors.sensors(table, board, dialect_name),
+        actuators=fleetsensors.actuators(table, board),
+        alerts=fleetsensors.alerts(table),
+        mqtt_user=user,
+        mqtt_secret=secret,
+        **values,
+    )
+    table.close()
+    return node if len(table.problems) == before else None
+
+
+def _open_text(table: Table, key: str, folder: Path) -> str | None:
+    """A text that is no secret but may be a reference all the same."""
+    text = table.text(key)
+    reference = secretref.parse(text, folder) if text is not None else None
+    if reference is None:
+        return text
+    try:
+        return reference.value()
+    except ConfigError as error:
+        table.problem(key, "; ".join(error.problems))
+        return None
+
+
+def _secret(table: Table, key: str, example: str, folder: Path) -> Secret | None:
+    text = table.raw(key)
+    if text is None:
+        return None
+    secret = secretref.parse(text, folder) if isinstance(text, str) else None
+    if secret is None:
+        table.problem(
+            key,
+            f'a secret must not stand in this file; write {key} = "${{{example}}}" and put '
+            f"{example}=... into the .env file beside it (or into the environment)",
+        )
+    return secret

@@ -1,0 +1,206 @@
+"""The sensors, actuators and alerts of a node's table in fleet.toml.
+
+Their keys are those of node.json, checked by the very tables that the node checks them with
+(`fieldproto.sensortypes`, `fieldproto.nodeconfig`); what is added here is the board: its default
+pins, and which pins can do what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fieldhand import dialects as dialect_table
+from fieldhand.boards import Board
+from fieldhand.errors import did_you_mean
+from fieldhand.tomltable import Table
+from fieldproto import sensortypes
+from fieldproto.nodeconfig import ACTUATOR_FIELDS
+from fieldproto.quantities import UNITS
+from fieldproto.schema import FieldError, read
+from fieldproto.sensortable import COMMON, TYPES
+
+_DEFAULT_PIN = {
+    "dht11": "dht",
+    "dht22": "dht",
+    "ds18b20": "onewire",
+    "pulse": "pulse",
+    "battery": "battery",
+}
+# The node adds these to what it sends; no sensor yields them.
+_OWN = ("uptime", "free_memory")
+
+
+def sensors(table: Table, board: Board | None, dialect: str | None) -> tuple[dict[str, Any], ...]:
+    """`sensors = [...]`, default pins filled in, each checked by itself."""
+    before = len(table.problems)
+    found = []
+    for entry in table.tables("sensors"):
+        sensor = dict(entry.data)
+        found.append(sensor)
+        kind = sensor.get("type")
+        if not isinstance(kind, str) or kind not in TYPES:
+            near = did_you_mean(kind, TYPES) if isinstance(kind, str) else ""
+            entry.problem("type", f"{kind!r} is unknown{near}; allowed: {', '.join(sorted(TYPES))}")
+            continue
+        keys = TYPES[kind]["keys"]
+        allowed = [*keys, *COMMON, "type"]
+        unknown = [key for key in sensor if key not in allowed]
+        for key in unknown:
+            entry.problem(
+                key, f"unknown key{did_you_mean(key, allowed)}; {kind} has: {', '.join(allowed)}"
+            )
+        if unknown:
+            continue
+        if "pin" in keys and "pin" not in sensor and board is not None:
+            _default_pin(sensor, kind, board)
+        try:
+            sensortypes.check([sensor], "")
+        except sensortypes.SensorConfigError as error:
+            entry.problem(error.path.removeprefix("[0]").lstrip("."), error.reason)
+            continue
+        if board is not None and "pin" in sensor:
+            _check_pin(entry, sensor["pin"], keys["pin"][0], board)
+    if len(table.problems) == before:
+        _check_complete(table, found, dialect)
+    return tuple(found)
+
+
+def _check_complete(table: Table, found: list[dict[str, Any]], dialect: str | None) -> None:
+    try:
+        sensortypes.check(found)
+    except sensortypes.SensorConfigError as error:
+        table.problem(error.path, error.reason)
+        return
+    if dialect is None:
+        return
+    have = {quantity for sensor in found for quantity in sensortypes.yields(sensor)}
+    lacking = [name for name in required_quantities(dialect) if name not in have]
+    if lacking:
+        table.problem(
+            "sensors",
+            f"every {dialect} reading must carry {', '.join(lacking)}, which no sensor here yields",
+        )
+
+
+def required_quantities(dialect: str) -> tuple[str, ...]:
+    """What the sensors of a node must yield between them for its readings to be valid."""
+    for message in dialect_table.unbound(dialect).messages:
+        if message.kind == "reading":
+            return tuple(
+                field.means
+                for field in message.fields
+                if field.required and field.means in UNITS and field.means not in _OWN
+            )
+    return ()
+
+
+def actuators(table: Table, board: Board | None) -> tuple[dict[str, Any], ...]:
+    """`actuators = [...]`; the first takes the board's relay pin when it names none."""
+    found: list[dict[str, Any]] = []
+    for i, entry in enumerate(table.tables("actuators")):
+        actuator = dict(entry.data)
+        found.append(actuator)
+        if i == 0 and board is not None:
+            actuator.setdefault("pin", board.defaults["relay"])
+        allowed = [field.name for field in ACTUATOR_FIELDS]
+        unknown = [key for key in actuator if key not in allowed]
+        for key in unknown:
+            entry.problem(
+                key, f"unknown key{did_you_mean(key, allowed)}; allowed: {', '.join(allowed)}"
+            )
+        if unknown:
+            continue
+        try:
+            read(actuator, ACTUATOR_FIELDS)
+        except FieldError as error:
+            entry.problem(error.field, error.reason)
+            continue
+        if board is not None:
+            _check_pin(entry, actuator["pin"], "pin", board)
+    return tuple(found)
+
+
+def led(table: Table, board: Board | None) -> dict[str, Any] | None:
+    """`led = {pin = 2, active_low = false}`, `led = false` for none; else the board's."""
+    value = table.raw("led")
+    if value is False:
+        return None
+    if value is None:
+        return {"pin": board.defaults["led"]} if board is not None else None
+    inner = table.table("led")
+    if inner is None:
+        return None
+    pin = inner.whole("pin", board.defaults["led"] if board is not None else 0, 0, 48)
+    found = {"pin": pin, "active_low": inner.flag("active_low", False)}
+    if board is not None:
+        _check_pin(inner, pin, "pin", board)
+    inner.close()
+    return found
+
+
+def alerts(table: Table) -> dict[str, Any]:
+    """`[node.NAME.alerts]`: quantity = {min = ..., max = ...}."""
+    inner = table.table("alerts")
+    if inner is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, value in inner.data.items():
+        if name not in UNITS:
+            known = ", ".join(sorted(UNITS))
+            inner.problem(
+                name, f"is not a quantity{did_you_mean(name, UNITS)}; quantities: {known}"
+            )
+            continue
+        if not isinstance(value, dict) or not value or not set(value) <= {"min", "max"}:
+            inner.problem(name, "is not a table of min and max, such as {min = 7.0, max = 7.8}")
+            continue
+        wrong = [key for key in value if not _is_number(value[key])]
+        for key in wrong:
+            inner.problem(f"{name}.{key}", f"{value[key]!r} is not a number")
+        if not wrong and value.get("min", 0) > value.get("max", value.get("min", 0)):
+            inner.problem(name, "min is above max")
+        found[name] = value
+    return found
+
+
+def _default_pin(sensor: dict[str, Any], kind: str, board: Board) -> None:
+    if kind == "analog":
+        pin = board.defaults["analog"].get(sensor.get("quantity"))
+    else:
+        pin = board.defaults.get(_DEFAULT_PIN.get(kind, ""))
+    if pin is not None:
+        sensor["pin"] = pin
+
+
+def _check_pin(entry: Table, pin: int, use: str, board: Board) -> None:
+    if pin in board.flash:
+        entry.problem("pin", f"GPIO{pin} drives the flash chip of {board.name}")
+    elif pin not in board.usable:
+        usable = ", ".join(str(n) for n in sorted(board.usable))
+        entry.problem("pin", f"{board.name} has no GPIO{pin}; it has: {usable}")
+    elif use == "pin" and pin in board.input_only:
+        entry.problem("pin", f"GPIO{pin} of {board.name} is input only")
+    elif use == "adc_pin" and pin not in board.adc1:
+        adc = ", ".join(str(n) for n in sorted(board.adc1))
+        entry.problem(
+            "pin", f"GPIO{pin} of {board.name} has no ADC that works beside Wi-Fi; use one of {adc}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def warnings(node_name: str, pins: Mapping[str, int], board: Board) -> list[str]:
+    """What is allowed but unwise: strapping and console pins."""
+    found = []
+    for where, pin in pins.items():
+        if pin in board.console:
+            found.append(f"[node.{node_name}] {where}: GPIO{pin} is the serial console")
+        elif pin in board.strapping and where != "led":
+            found.append(
+                f"[node.{node_name}] {where}: GPIO{pin} is sampled at reset; "
+                "what is wired there may keep the chip from starting"
+            )
+    return found

@@ -1,0 +1,299 @@
+"""Commands under way: what was sent, and how its answer finds it.
+
+Three ways, tried in this order. By id, where the dialect has one or the extension key carries it.
+By the command's name, where an answer has that and no id. By the effect, where the dialect has no
+answer at all: `Command.settled_by` says which message of the node shows that it was carried out.
+Within each the oldest command of the node comes first.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fieldhand.errors import CommandFailed, CommandTimeout
+from fieldhand.records import Event, Reading, Reply, Status
+from fieldproto.messages import Command
+
+# Ended commands that are remembered, so that a late answer still finds its command.
+MAX_ENDED = 256
+# Answers kept in `Pending.late`.
+MAX_LATE = 16
+
+SENT, ACCEPTED, DONE, FAILED, TIMEOUT = "sent", "accepted", "done", "failed", "timeout"
+ENDED = (DONE, FAILED, TIMEOUT)
+
+
+class Pending:
+    """A command that was sent.
+
+    `state` goes from "sent", by "accepted" where the node says so, to "done", "failed" or
+    "timeout", where it stays. `reply` is the answer that ended it (None where an effect did),
+    `late` the answers that came after the end, `attempts` how often it was published.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        dialect: str,
+        action: str,
+        params: Mapping[str, Any],
+        id: str,
+        timeout: float,
+        retries: int,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.options = dict(options)
+        self.node = node
+        self.dialect = dialect
+        self.action = action
+        self.params = dict(params)
+        self.id = id
+        self.timeout = timeout
+        self.retries = retries
+        self.attempts = 0
+        self.state = SENT
+        self.reply: Reply | None = None
+        self.settled_by: Event | None = None
+        self.error: str | None = None
+        self.late: deque[Reply] = deque(maxlen=MAX_LATE)
+        self.sent_at = time.time()
+        self.ended_at: float | None = None
+        self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        return f"<Pending {self.node} {self.action} {self.id} {self.state}>"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def wait(self, timeout: float | None = None, state: str = DONE) -> str:
+        """Wait for the end, at most `timeout` seconds (None: its own time limit ends it).
+
+        With `state="accepted"` the node's acceptance is enough. Returns the state then reached.
+        """
+        enough = (ACCEPTED, *ENDED) if state == ACCEPTED else ENDED
+        with self._changed:
+            self._changed.wait_for(lambda: self.state in enough, timeout)
+            return self.state
+
+    def result(self, timeout: float | None = None) -> Mapping[str, Any]:
+        """The data of the answer, once done. Raises CommandFailed or CommandTimeout."""
+        state = self.wait(timeout)
+        if state == DONE:
+            return self.reply.data if self.reply is not None else {}
+        if state == FAILED:
+            raise CommandFailed(self.node, self.action, self.error or "no reason given")
+        spent = self.timeout if state == TIMEOUT or timeout is None else timeout
+        raise CommandTimeout(self.node, self.action, spent)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready form."""
+        data: dict[str, Any] = {
+            "node": self.node,
+            "dialect": self.dialect,
+            "action": self.action,
+            "params": self.params,
+            "id": self.id,
+            "state": self.state,
+            "attempts": self.attempts,
+        }
+        if self.ended_at is not None:
+            data["seconds"] = round(self.ended_at - self.sent_at, 3)
+        if self.error is not None:
+            data["error"] = self.error
+        if self.reply is not None and self.reply.data:
+            data["data"] = dict(self.reply.data)
+        return data
+
+    def _to(self, state: str, reply: Reply | None = None, error: str | None = None) -> None:
+        with self._changed:
+            if self.ended or state == self.state:
+                return
+            self.state = state
+            if state in ENDED:
+                self.reply = reply
+                self.error = error
+                self.ended_at = time.time()
+            self._changed.notify_all()
+
+
+class _Entry:
+    """A pending command with what only the book needs to know."""
+
+    def __init__(self, pending: Pending, command: Command, canonical: Mapping[str, Any]) -> None:
+        self.pending = pending
+        self.command = command
+        self.canonical = canonical
+        self.deadline = 0.0
+
+    def shown_by(self, message: str, event: Event) -> bool:
+        """True when `event`, decoded from `message`, shows that the command was carried out."""
+        rule = self.command.settled_by
+        if not rule or rule[0] != message:
+            return False
+        if len(rule) == 1:
+            return True
+        wanted = self.canonical.get(rule[2], rule[2])
+        return bool(_value(event, rule[1]) == wanted)
+
+
+class CommandBook:
+    """All commands under way of a fleet; thread-safe. Its own thread keeps the time limits."""
+
+    def __init__(self, publish: Callable[[Any], None]) -> None:
+        self._publish = publish
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
+        self._open: OrderedDict[str, _Entry] = OrderedDict()
+        self._ended: OrderedDict[str, Pending] = OrderedDict()
+        self._packets: dict[str, Any] = {}
+        self._due: list[tuple[float, int, str]] = []
+        self._count = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def open(
+        self, pending: Pending, command: Command, canonical: Mapping[str, Any], packet: Any
+    ) -> None:
+        """Note the command, then publish it: its answer may come before publish() returns."""
+        with self._lock:
+            entry = _Entry(pending, command, canonical)
+            self._open[pending.id] = entry
+            self._packets[pending.id] = packet
+            self._schedule(entry, pending.timeout)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._keep_time, name="fieldhand-commands", daemon=True
+                )
+                self._thread.start()
+        pending.attempts = 1
+        try:
+            self._publish(packet)
+        except BaseException:
+            self._forget(pending)
+            raise
+
+    def close(self) -> None:
+        """End what is still open as timed out."""
+        with self._lock:
+            self._closed = True
+            self._wake.notify_all()
+            entries = list(self._open.values())
+            self._open.clear()
+            self._packets.clear()
+        for entry in entries:
+            entry.pending._to(TIMEOUT, error="the fleet was closed")
+
+    def on_event(self, message: str, event: Event) -> Pending | None:
+        """Give a live (not retained) event to the command that it answers, if any."""
+        if isinstance(event, Reply) and (event.id or event.command):
+            return self._on_reply(event)
+        if isinstance(event, (Reply, Status, Reading)):
+            if not isinstance(event, Reply) and event.provenance.boot is not None:
+                return None  # this node answers by id; its heartbeat is not an answer
+            with self._lock:
+                for entry in self._open.values():
+                    pending = entry.pending
+                    if _same_node(pending, event) and entry.shown_by(message, event):
+                        self._end(entry, DONE, event if isinstance(event, Reply) else None, event)
+                        return pending
+        return None
+
+    def _on_reply(self, reply: Reply) -> Pending | None:
+        with self._lock:
+            entry = self._find(reply)
+            if entry is None:
+                late = self._ended.get(reply.id or "")
+                if late is not None and _same_node(late, reply):
+                    late.late.append(reply)
+                return late
+            if reply.state == ACCEPTED:
+                entry.pending._to(ACCEPTED)
+                # The node has it: from now on only the actuation itself takes time.
+                runs = float(entry.canonical.get("duration_ms") or 0) / 1000
+                self._schedule(entry, entry.pending.timeout + runs)
+            else:
+                self._end(entry, FAILED if reply.state == FAILED else DONE, reply, reply)
+            return entry.pending
+
+    def _find(self, reply: Reply) -> _Entry | None:
+        if reply.id:
+            entry = self._open.get(reply.id)
+            return entry if entry is not None and _same_node(entry.pending, reply) else None
+        for entry in self._open.values():
+            if _same_node(entry.pending, reply) and entry.command.name == reply.command:
+                return entry
+        return None
+
+    def _end(self, entry: _Entry, state: str, reply: Reply | None, by: Event | None) -> None:
+        pending = entry.pending
+        self._forget(pending)
+        self._ended[pending.id] = pending
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+        pending.settled_by = by
+        error = reply.error if reply is not None else None
+        pending._to(state, reply, error)
+
+    def _forget(self, pending: Pending) -> None:
+        with self._lock:
+            self._open.pop(pending.id, None)
+            self._packets.pop(pending.id, None)
+
+    def _schedule(self, entry: _Entry, seconds: float) -> None:
+        entry.deadline = time.monotonic() + seconds
+        heapq.heappush(self._due, (entry.deadline, next(self._count), entry.pending.id))
+        self._wake.notify_all()
+
+    def _keep_time(self) -> None:
+        while True:
+            again = None
+            with self._lock:
+                if self._closed:
+                    return
+                if not self._due:
+                    self._wake.wait()
+                    continue
+                left = self._due[0][0] - time.monotonic()
+                if left > 0:
+                    self._wake.wait(left)
+                    continue
+                deadline, _, id = heapq.heappop(self._due)
+                entry = self._open.get(id)
+                if entry is None or entry.deadline != deadline:
+                    continue
+                pending = entry.pending
+                if pending.state == SENT and pending.attempts <= pending.retries:
+                    pending.attempts += 1
+                    self._schedule(entry, pending.timeout)
+                    again = self._packets[id]
+                else:
+                    self._end(entry, TIMEOUT, None, None)
+            if again is not None:
+                try:
+                    self._publish(again)
+                except Exception:  # no broker just now: this attempt is lost, the next may not be
+                    continue
+
+
+def _same_node(pending: Pending, event: Reply | Status | Reading) -> bool:
+    if pending.node != event.node or pending.dialect != event.dialect:
+        return False
+    return all(pending.options.get(name, held) == held for name, held in event.tenant.items())
+
+
+def _value(event: Event, name: str) -> Any:
+    if isinstance(event, Reading):
+        return event.quantities.get(name)
+    if isinstance(event, Status):
+        return event.state if name == "state" else event.values.get(name)
+    if isinstance(event, Reply):
+        return event.data.get(name)
+    return None
