@@ -1,7 +1,7 @@
 """Payloads to records, by a dialect's field tables. The contract of each function: `Dialect`."""
 
 from .errors import MessageError
-from .extension import EXT, EXT_FIELDS
+from .extension import EXT, EXT_FIELDS, MAX_ID
 from .jsonstrict import loads
 from .messages import ATTRIBUTES, Record
 from .schema import FieldError, read, under
@@ -21,13 +21,24 @@ def decode(d, topic, payload, receiver="host", node=None):
         raise MessageError(d.name, message.name, "", str(error)) from None
     if not isinstance(obj, dict):
         raise MessageError(d.name, message.name, "", "is not a JSON object")
+    ext = obj.get(EXT)
+    ext_id = _text(ext, "id") if isinstance(ext, dict) else None
     for message, names in found:  # noqa: B007 - the pair found last is used below
         if message.when is None or obj.get(message.when[0]) == message.when[1]:
             break
     try:
         return _decode(d, message, names, obj, node)
     except FieldError as error:
-        raise MessageError(d.name, message.name, error.field, error.reason) from None
+        refused = MessageError(d.name, message.name, error.field, error.reason)
+        if message.kind == "command":
+            refused.command = _text(obj, _named(message, "command"))
+            refused.id = _text(obj, _named(message, "id")) or ext_id
+        raise refused from None
+
+
+def _text(obj, key):
+    value = obj.get(key)
+    return value if isinstance(value, str) and len(value) <= MAX_ID else None
 
 
 def _decode(d, message, names, obj, node):

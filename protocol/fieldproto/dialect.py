@@ -105,6 +105,18 @@ class Dialect:
         """
         return encoding.encode_reply(self, node, reply, status, ext)
 
+    def encode_alert(
+        self,
+        node: str,
+        alert: dict,
+        status: dict,
+        ext: "dict | None" = None,
+    ) -> "Packet | None":
+        """The packet of an alert: the dialect's own, else with extras on a status that carries it,
+        else None. Raises MessageError.
+        """
+        return encoding.encode_alert(self, node, alert, status, ext)
+
     def decode(
         self, topic: str, payload: bytes, receiver: str = "host", node: "str | None" = None
     ) -> "list[Record]":
@@ -123,6 +135,25 @@ class Dialect:
             if message.kind == kind:
                 return message
         return None
+
+    def allows(self, kind: str, means: str, value: object) -> bool:
+        """Whether the messages of `kind` have a word for `value`."""
+        message = self.message(kind)
+        for field in message.fields if message else ():
+            if field.means == means:
+                words = field.values
+                if words is None or field.open:
+                    return True
+                return value in (words.values() if isinstance(words, dict) else words)
+        return False
+
+    def requires(self, means: str) -> bool:
+        """Whether a message of a node cannot be without `means`."""
+        for message in self.messages:
+            for field in message.fields if message.sender == "node" else ():
+                if field.means == means and field.required:
+                    return True
+        return False
 
     def command(self, name: str) -> "Command | None":
         """The command with that name on the wire."""

@@ -88,6 +88,16 @@ def encode_reply(d, node, reply, status, ext=None):
     return _encode(d, message, message.fields, node, values, ext)
 
 
+def encode_alert(d, node, alert, status, ext=None):
+    if d.message("alert") is not None:
+        return encode(d, "alert", node, alert, ext)
+    if not d.extras or d.message("status") is None:
+        return None
+    ext = dict(ext or {})
+    ext["alert"] = {key: alert[key] for key in alert if key != "time" and alert[key] is not None}
+    return encode(d, "status", node, status, ext)
+
+
 def _encode(d, message, fields, node, values, ext):
     values = dict(values)
     values["node"] = node

@@ -5,8 +5,12 @@ class MessageError(ValueError):
     """A message that cannot be encoded or decoded.
 
     Attributes: `dialect`, `message` (its name in the document, "?" before it is known),
-    `field` (dotted, "" for the message as a whole), `reason`.
+    `field` (dotted, "" for the message as a whole), `reason`; and of a refused command what could
+    be read, so that it can be answered: `command`, `id` (None where not).
     """
+
+    command: "str | None" = None
+    id: "str | None" = None
 
     def __init__(self, dialect: str, message: str, field: str, reason: str) -> None:
         where = "%s: " % field if field else ""

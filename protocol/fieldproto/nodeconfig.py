@@ -54,6 +54,8 @@ ACTUATOR_FIELDS = (
     F("active_low", "bool", default=False, doc="relay boards that switch on at 0 V"),
     F("max_run_s", "int", required=True, lo=1, hi=MAX_RUN_S, unit="s"),
     F("flow_ml_per_s", "number", lo=0.001, hi=100000, unit="ml/s"),
+    F("per_hour", "object", doc="what an hour of running takes or yields: energy, area ..."),
+    F("per_hour.*", "number", lo=0),
 )
 
 

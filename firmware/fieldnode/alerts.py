@@ -1,0 +1,31 @@
+"""Thresholds: one alert when a quantity leaves its band, armed again when it is back."""
+
+
+class Alerts:
+    def __init__(self):
+        self._outside = set()
+
+    def check(self, bands, values):
+        """Alerts (severity, message, quantity, value, threshold) for the crossings in `values`.
+
+        `bands` is {quantity: {"min": number, "max": number}}, each end optional.
+        """
+        found = []
+        for quantity in bands:
+            value = values.get(quantity)
+            if value is None:
+                continue
+            low = bands[quantity].get("min")
+            high = bands[quantity].get("max")
+            if low is not None and value < low:
+                crossing = ("below", low)
+            elif high is not None and value > high:
+                crossing = ("above", high)
+            else:
+                self._outside.discard(quantity)
+                continue
+            if quantity not in self._outside:
+                self._outside.add(quantity)
+                text = "%s %s threshold" % (quantity.replace("_", " "), crossing[0])
+                found.append(("warning", text, quantity, value, crossing[1]))
+        return found

@@ -1,0 +1,143 @@
+"""The hardware, as the rest of the node sees it. Only this file and main.py import `machine`."""
+
+import esp32
+import machine
+import network
+from machine import Pin
+
+_TIMERS = 4  # general-purpose timers of the ESP32; MicroPython numbers them 0 to 3
+_COUNT_MASK = 0x3FFFFFFF
+_PWM_HZ = 1000
+_NVS_MAX = 256  # bytes of a blob: an id, a password
+_EPOCH_2000 = 946684800
+
+_CAUSES = {
+    machine.PWRON_RESET: "power",
+    machine.HARD_RESET: "hard",
+    machine.WDT_RESET: "watchdog",
+    machine.DEEPSLEEP_RESET: "deepsleep",
+    machine.SOFT_RESET: "soft",
+}
+
+
+class Hal:
+    """Makes the parts drivers are handed. Numbers are GPIO numbers."""
+
+    def __init__(self):
+        self._free_timers = list(range(_TIMERS))
+
+    def pin_out(self, pin, value):
+        return Pin(pin, Pin.OUT, value=value)
+
+    def pwm(self, pin):
+        return machine.PWM(Pin(pin, Pin.OUT), freq=_PWM_HZ, duty_u16=0)
+
+    def adc(self, pin):
+        """`.read()` gives 0-4095 for 0 to about 3.1 V."""
+        return machine.ADC(Pin(pin), atten=machine.ADC.ATTN_11DB)
+
+    def dht(self, pin, kind):
+        import dht
+
+        return (dht.DHT22 if kind == "dht22" else dht.DHT11)(Pin(pin))
+
+    def ds18x20(self, pin):
+        import ds18x20
+        import onewire
+
+        return ds18x20.DS18X20(onewire.OneWire(Pin(pin)))
+
+    def i2c(self, scl, sda):
+        return machine.SoftI2C(scl=Pin(scl), sda=Pin(sda), freq=100000)
+
+    def counter(self, pin):
+        return Counter(pin)
+
+    def one_shot(self, ms, callback):
+        """Call `callback(timer)` once after `ms`. OSError when all hardware timers are in use."""
+        if not self._free_timers:
+            raise OSError(16)  # EBUSY
+        return OneShot(self._free_timers, ms, callback)
+
+    def wlan(self):
+        return network.WLAN(network.STA_IF)
+
+    def watchdog(self, ms):
+        return machine.WDT(timeout=ms)
+
+    def nvs(self, namespace):
+        return Nvs(namespace)
+
+    def unique_id(self):
+        return machine.unique_id()
+
+    def reset(self):
+        machine.reset()
+
+    def reset_cause(self):
+        return _CAUSES.get(machine.reset_cause(), "unknown")
+
+    def ntp_time(self, host):
+        """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""
+        import ntptime
+        import time
+
+        ntptime.host = host
+        seconds = ntptime.time()
+        return seconds + (_EPOCH_2000 if time.gmtime(0)[0] == 2000 else 0)
+
+
+class Counter:
+    """Rising edges on a pin."""
+
+    def __init__(self, pin):
+        self._count = 0
+        # GPIO34-39 of the ESP32 have no pull-up of their own.
+        self._pin = Pin(pin, Pin.IN, Pin.PULL_UP if pin < 34 else None)
+        self._pin.irq(self._edge, Pin.IRQ_RISING)
+
+    def _edge(self, _pin):
+        self._count = (self._count + 1) & _COUNT_MASK
+
+    def count(self):
+        return self._count
+
+
+class OneShot:
+    """A hardware timer that fires once; `cancel()` may be called after it has."""
+
+    def __init__(self, pool, ms, callback):
+        self._pool = pool
+        self._id = pool.pop()
+        self._callback = callback
+        self._timer = machine.Timer(self._id)
+        self._timer.init(mode=machine.Timer.ONE_SHOT, period=ms, callback=self._fire)
+
+    def _fire(self, timer):
+        self.cancel()
+        self._callback(timer)
+
+    def cancel(self):
+        if self._timer is not None:
+            self._timer.deinit()
+            self._timer = None
+            self._pool.append(self._id)
+
+
+class Nvs:
+    """Strings in the ESP32's NVS, which knows only ints and blobs; commits every write."""
+
+    def __init__(self, namespace):
+        self._nvs = esp32.NVS(namespace)
+        self._buffer = bytearray(_NVS_MAX)
+
+    def get_str(self, key):
+        try:
+            size = self._nvs.get_blob(key, self._buffer)
+        except OSError:
+            return None  # not there: ESP_ERR_NVS_NOT_FOUND
+        return bytes(self._buffer[:size]).decode()
+
+    def set_str(self, key, text):
+        self._nvs.set_blob(key, text.encode())
+        self._nvs.commit()

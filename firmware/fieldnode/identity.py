@@ -1,0 +1,54 @@
+"""Who this node is, and the secrets that are not in a file: NVS namespace "fieldhand"."""
+
+import os
+from binascii import hexlify
+
+NAMESPACE = "fieldhand"
+# Section and key of node.json -> NVS key (15 characters at most).
+_SECRETS = (
+    ("wifi", "ssid", "wifi_ssid"),
+    ("wifi", "password", "wifi_pass"),
+    ("broker", "user", "mqtt_user"),
+    ("broker", "password", "mqtt_pass"),
+)
+
+
+def node_id(config, nvs, mac):
+    """The node's id: node.json's; NVS's; or made once from the MAC (`mac`, 6 bytes).
+
+    `"node": "uuid"` asks for a random UUID, made once and kept in NVS.
+    """
+    name = config.get("node")
+    if name and name != "uuid":
+        return name
+    stored = nvs.get_str("id")
+    if stored:
+        return stored
+    if name != "uuid":
+        return "esp32-" + hexlify(mac).decode()
+    made = _uuid4()
+    nvs.set_str("id", made)
+    return made
+
+
+def fill_secrets(config, nvs):
+    """Put what NVS knows where node.json (checked) is silent."""
+    for section, key, nvs_key in _SECRETS:
+        part = config.setdefault(section, {})
+        if part.get(key) is None:
+            value = nvs.get_str(nvs_key)
+            if value is not None:
+                part[key] = value
+
+
+def boot_id():
+    """A random name for this boot, 8 hex digits."""
+    return hexlify(os.urandom(4)).decode()
+
+
+def _uuid4():
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40  # RFC 9562: version 4, variant 10
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = hexlify(raw).decode()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

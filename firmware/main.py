@@ -1,0 +1,3 @@
+from fieldnode import start
+
+start.main()
