@@ -14,7 +14,7 @@ class SensorConfigError(ValueError):
     """
 
     def __init__(self, path: str, reason: str) -> None:
-        ValueError.__init__(self, "%s: %s" % (path, reason))
+        super().__init__("%s: %s" % (path, reason))
         self.path = path
         self.reason = reason
 

@@ -38,7 +38,7 @@ class SensorError(Exception):
     """
 
     def __init__(self, sensor, reason):
-        Exception.__init__(self, "%s: %s" % (sensor, reason))
+        super().__init__("%s: %s" % (sensor, reason))
         self.sensor = sensor
         self.reason = reason
 

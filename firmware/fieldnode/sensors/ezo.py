@@ -95,7 +95,7 @@ class Ezo(Sensor):
             return
         if self._began is not None or self._busy_ms():
             return
-        self._in_range("temperature", celsius, _CELSIUS_RANGE)
+        self._in_range("water_temperature", celsius, _CELSIUS_RANGE)
         self.command("T,%.1f" % celsius, _SET_MS)
         self._celsius = celsius
 
