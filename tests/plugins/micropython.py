@@ -12,15 +12,14 @@ Directives are comment lines of the file:
 import ast
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from get_umqtt import VERSION, micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSED = "FIELDTEST PASSED"
@@ -28,7 +27,6 @@ SKIPPED = "SKIP: "
 DEFAULTS = {"heapsize": "192k", "timeout": "30", "umqtt": "pinned"}
 DIRECTIVE = re.compile(r"^# (heapsize|timeout|umqtt): *(\S+) *$", re.MULTILINE)
 ALLOWED = {"heapsize": r"\d+[kKmM]?", "timeout": r"\d+", "umqtt": r"pinned|all"}
-PINNED = "1.3.4"
 INTERRUPT_GRACE_S = 2.0
 
 
@@ -36,15 +34,9 @@ class FirmwareFailure(Exception):
     """A MicroPython process did not report success; the text is what a person should read."""
 
 
-def micropython() -> str | None:
-    """Path of the unix MicroPython command: beside this Python, else on PATH."""
-    beside = Path(sys.executable).with_name("micropython")
-    return str(beside) if beside.exists() else shutil.which("micropython")
-
-
 def umqtts() -> dict[str, Path]:
     """Directories holding `umqtt/simple.py`, by version; the pinned one comes first."""
-    found = {PINNED: Path(os.environ.get("FIELDHAND_UMQTT") or ROOT / "build/umqtt")}
+    found = {VERSION: Path(os.environ.get("FIELDHAND_UMQTT") or ROOT / "build/umqtt")}
     upstream = os.environ.get("FIELDHAND_UMQTT_UPSTREAM")
     found["upstream"] = Path(upstream) if upstream else ROOT / "build/umqtt-upstream"
     for version, folder in list(found.items()):
