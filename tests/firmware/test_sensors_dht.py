@@ -42,9 +42,7 @@ def test_waits_between_measurements():
         ("dht11", 1000, (50, 0, 20, 0, 70)),
         ("dht22", 2000, (2, 0, 1, 0, 3)),
     ):
-        sensor, device, clock = make(
-            kind, (50, 0, 20, 0, 70) if kind == "dht11" else (2, 0, 1, 0, 3)
-        )
+        sensor, device, clock = make(kind, frame)
         assert sensor.start() == rest, "after power-up"
         clock.pass_ms(rest)
         sensor.read()
