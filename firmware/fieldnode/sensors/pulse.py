@@ -4,8 +4,8 @@ from micropython import const
 
 from fieldnode.sensors.base import Sensor, SensorError
 
-# Where the counter wraps (see `hal.counter`).
-_WRAP = const(1 << 30)
+# The counter wraps at 2**30 (`hal.Counter`), itself no small int on the ESP32.
+_MASK = const(0x3FFFFFFF)
 
 # Shortest window a rate is taken over: at 2.4 km/h a pulse, 1 s resolves 2.4 km/h.
 _MIN_WINDOW_MS = const(1000)
@@ -52,9 +52,9 @@ class Pulse(Sensor):
 
     def _total(self):
         count = self._bus(self._counter.count)
-        new = (count - self._count) % _WRAP
+        new = (count - self._count) & _MASK
         self._count = count
-        if new >= _WRAP // 2:
+        if new > _MASK // 2:
             raise SensorError(self.name, "counter went backwards")
         self._pulses += new
         return self._pulses
