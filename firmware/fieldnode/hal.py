@@ -79,8 +79,9 @@ class Hal:
 
     def ntp_time(self, host):
         """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""
-        import ntptime
         import time
+
+        import ntptime
 
         ntptime.host = host
         seconds = ntptime.time()

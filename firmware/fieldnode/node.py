@@ -2,11 +2,12 @@
 
 import gc
 
-from fieldproto.errors import MessageError
 from micropython import const
 
+from fieldproto.errors import MessageError
+
 from . import identity, log
-from .actuators import Led, Relay
+from .actuators import Led
 from .alerts import Alerts
 from .commands import FAILED, Commands
 from .notices import Notices
@@ -208,9 +209,7 @@ class Node:
         """Take over what is in `settings`, over what node.json says."""
         interval = self.settings.get("interval_ms", self._config["interval_ms"])
         self.sampler.set_interval(interval)
-        self.keepalive_s = self.settings.get(
-            "keepalive_s", self._config["broker"]["keepalive_s"]
-        )
+        self.keepalive_s = self.settings.get("keepalive_s", self._config["broker"]["keepalive_s"])
         calibration = self.settings.get("calibration", {})
         for sensor in self.sampler.sensors:
             for quantity in sensor.quantities:

@@ -1,4 +1,4 @@
-"""Payloads to records, by a dialect's field tables. The contract of each function: `Dialect`."""
+"""Payloads to records, by a dialect's tables. What each function does: `Dialect`."""
 
 from .errors import MessageError
 from .extension import EXT, EXT_FIELDS, MAX_ID

@@ -1,4 +1,4 @@
-"""Canonical values to packets, by a dialect's field tables. The contract of each function: `Dialect`."""
+"""Canonical values to packets, by a dialect's tables. What each function does: `Dialect`."""
 
 import json
 

@@ -121,7 +121,7 @@ class Field:
             # A float is rounded here because the ESP32's single precision prints 24.3 as such
             # only when nothing smaller is in it.
             if isinstance(wire, float) and -MAX_NUMBER <= wire <= MAX_NUMBER:
-                wire = round(wire, self.digits)
+                wire = round(wire, self.digits) if self.digits else int(round(wire))
         elif self.type == "int" and isinstance(value, (int, float)):
             if -MAX_NUMBER <= value <= MAX_NUMBER:
                 wire = value // self.scale if self.scale != 1 else int(round(value))
