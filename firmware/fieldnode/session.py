@@ -1,0 +1,290 @@
+"""An MQTT 3.1.1 session that never blocks: umqtt.simple made fit for the field.
+
+umqtt's calls wait on the socket, on an ESP32 for ever. Here connect(), publish() and
+subscribe() only start things, step() moves them on, and every wait has a deadline. Buffers are
+made once, in the constructor.
+"""
+
+import socket
+import time
+
+from micropython import const
+from umqtt.simple import MQTTClient
+
+from . import packets
+from .inbound import CONNACK, PINGRESP, PUBACK, SUBACK, Inbound
+from .transport import CLOSED, OPEN, LinkError, Transport
+
+# Deadlines, ms.
+CONNACK_MS = const(10000)
+SUBACK_MS = const(10000)
+PUBACK_MS = const(20000)  # without any PUBACK while some are awaited
+PINGRESP_MS = const(10000)
+DISCONNECT_MS = const(2000)
+
+DEFAULT_KEEPALIVE_S = const(60)  # how a dead link is noticed when keepalive is 0
+RESERVE = const(64)  # bytes of tx_bytes left to PUBACK, PINGREQ and DISCONNECT
+SLICE_MS = const(20)
+
+_REFUSALS = (
+    "it does not speak MQTT 3.1.1",
+    "client id rejected",
+    "server unavailable",
+    "bad user name or password",
+    "not authorised",
+)
+
+
+class Session(MQTTClient):
+    """One broker connection at a time; connect() again after a LinkError.
+
+    Call step() in a loop, wait() in between. The callback (set_callback) gets `topic` (str),
+    `payload` (bytes), `retained`, `dup`; `on_ack(pid)` follows each PUBACK;
+    `on_oversize(topic, size)` each message that `rx_bytes` cannot hold. They may publish.
+    """
+
+    window = 8  # QoS 1 publishes awaiting their PUBACK
+    tx_bytes = 2048  # queued for the socket; the largest packet is RESERVE less
+    rx_bytes = 2048  # the largest incoming packet
+
+    def __init__(self, client_id, server, port=0, user=None, password=None, keepalive=60,
+                 ssl=None, clock=time, net=socket):
+        """`ssl`: an SSLContext or None. `clock` and `net` stand in for `time` and `socket`."""
+        super().__init__(client_id, server, port, user, password, keepalive, ssl)
+        self.up = False
+        self.inflight = 0
+        self.subscribing = 0  # id of the SUBSCRIBE awaiting its SUBACK
+        self.session_present = False
+        self.on_ack = None
+        self.on_oversize = None
+        self._clock = clock
+        self._wire = Transport(self.tx_bytes, clock, net)
+        self._inbound = Inbound(self.rx_bytes, self._packet, self._oversize)
+        self._flight = [0] * self.window
+        self._ping_ms = 0
+        self._pinged = -1  # ticks of the PINGREQ awaiting its PINGRESP, or -1
+
+    def connect(self, clean_session=True):
+        """Start connecting; step() goes on until `up`. The name look-up blocks.
+
+        Raises ValueError when will and names exceed tx_bytes.
+        """
+        self.close()
+        flags, fields = packets.connect_fields(self)
+        size = 10 + sum(2 + len(data) for data in fields)
+        self._check_size(size)
+        self._ping_ms = (self.keepalive or DEFAULT_KEEPALIVE_S) * 500
+        self._wire.open(self.server, self.port, self.ssl or None)
+        flags |= 2 if clean_session else 0
+        packets.connect(self._wire.queue, size, flags, self.keepalive, fields)
+
+    def _check_size(self, size):
+        if size + 5 > self.tx_bytes - RESERVE:
+            raise ValueError("packet of %d bytes: the limit is %d"
+                             % (size + 5, self.tx_bytes - RESERVE))
+
+    def _next_pid(self):
+        pid = self.pid % 65535 + 1
+        while pid in self._flight:
+            pid = pid % 65535 + 1
+        self.pid = pid
+        return pid
+
+    def publish(self, topic, msg, retain=False, qos=0, pid=0):
+        """Queue and send one message; bytes arguments spare an allocation.
+
+        Returns its packet id (0 for QoS 0), or None when not up, the window is full or there is
+        no room: keep the message and try later. `pid` sends one again, marked as duplicate.
+        Raises ValueError for what can never be sent.
+        """
+        topic = packets.raw(topic)
+        msg = packets.raw(msg)
+        size = 2 + len(topic) + len(msg)
+        op = 0x30 | bool(retain)
+        if qos:
+            if qos != 1:
+                raise ValueError("QoS %s is not supported" % qos)
+            size += 2
+            op |= 2
+        wire = self._wire
+        self._check_size(size)
+        if not self.up or wire.room() < size + 5 + RESERVE:
+            return None
+        if qos:
+            if self.inflight == self.window:
+                return None
+            if pid:
+                op |= 8
+            else:
+                pid = self._next_pid()
+            if not self.inflight:
+                self._acked = self._clock.ticks_ms()
+            self._flight[self._flight.index(0)] = pid
+            self.inflight += 1
+        else:
+            pid = 0
+        queue = wire.queue
+        packets.head(queue, op, size)
+        packets.field(queue, topic)
+        if qos:
+            packets.word(queue, pid)
+        queue.write(msg)
+        wire.flush()
+        return pid
+
+    def subscribe(self, topic, qos=0):
+        """Ask for `topic`; returns False when not up or while `subscribing`: try later.
+
+        step() clears `subscribing`, or raises LinkError naming the topic when refused.
+        """
+        self._asked = topic
+        topic = packets.raw(topic)
+        self._check_size(5 + len(topic))
+        if not self.up or self.subscribing or self._wire.room() < len(topic) + 10 + RESERVE:
+            return False
+        self.subscribing = self._next_pid()
+        self._since = self._clock.ticks_ms()
+        packets.subscribe(self._wire.queue, self.subscribing, topic, qos)
+        self._wire.flush()
+        return True
+
+    def ping(self):
+        """Send a PINGREQ; step() raises LinkError when no answer comes."""
+        if self.up and self._pinged < 0:
+            self._pinged = self._clock.ticks_ms()
+            packets.head(self._wire.queue, 0xC0, 0)
+            self._wire.flush()
+
+    def step(self):
+        """Move on by a slice; returns the ms until a deadline needs it again, 0 after news.
+
+        Raises LinkError when the connection failed or a deadline passed; it is closed then.
+        """
+        wire = self._wire
+        try:
+            news = False
+            if wire.fault is None and wire.state != CLOSED:
+                if wire.state == OPEN:
+                    wire.flush()
+                    news = self._inbound.receive(wire)
+                else:
+                    wire.advance()
+                    if wire.state == OPEN:
+                        wire.phase = "MQTT connect"
+                        self._since = self._heard = self._clock.ticks_ms()
+            if wire.fault is not None:
+                raise wire.fault
+            left = self._deadline()
+            return 0 if news else left
+        except LinkError:
+            self.close()
+            raise
+
+    def _packet(self, op, at, size):
+        inbound = self._inbound
+        self._heard = self._clock.ticks_ms()
+        if self.up == (op == CONNACK):
+            raise LinkError("broker sent 0x%02x out of order" % op)
+        if op == PUBACK:
+            pid = inbound.word(at)
+            if pid in self._flight:
+                self._flight[self._flight.index(pid)] = 0
+                self.inflight -= 1
+                self._acked = self._heard
+                if self.on_ack is not None:
+                    self.on_ack(pid)
+        elif op == PINGRESP:
+            self._pinged = -1
+        elif op == SUBACK:
+            if self.subscribing == inbound.word(at):
+                self.subscribing = 0
+                if inbound.buf[at + 2] > 2:
+                    raise LinkError("broker refused the subscription to %s" % self._asked)
+        elif op == CONNACK:
+            code = inbound.buf[at + 1]
+            if code:
+                why = _REFUSALS[code - 1] if code <= 5 else "for a reason it alone knows"
+                raise LinkError("broker refused the connection: %s (%d)" % (why, code), code=code)
+            self.session_present = bool(inbound.buf[at] & 1)
+            self._wire.phase = "connection"
+            self.up = True
+        else:
+            topic, start = inbound.topic(op, at, size)
+            payload = bytes(inbound.view[start:at + size])
+            self._confirm(op, start)
+            if self.cb is not None:
+                self.cb(topic, payload, bool(op & 1), bool(op & 8))
+
+    def _confirm(self, op, start):
+        # Before the callback: what restarts the node may not be delivered again.
+        if op & 6:
+            packets.head(self._wire.queue, 0x40, 2)
+            self._wire.queue.write(self._inbound.view[start - 2:start])
+            self._wire.flush()
+
+    def _oversize(self, op, at, size):
+        # Confirmed although thrown away: it would come back for ever.
+        if not self.up:
+            raise LinkError("broker sent 0x%02x out of order" % op)
+        topic, start = self._inbound.topic(op, at, size)
+        self._confirm(op, start)
+        if self.on_oversize is not None:
+            self.on_oversize(topic, size - (start - at))
+
+    def _deadline(self):
+        wire = self._wire
+        left = wire.deadline()
+        if wire.state != OPEN:
+            return left
+        if not self.up:
+            return min(left, wire.left(self._since, CONNACK_MS, "CONNACK"))
+        if self._pinged >= 0:
+            left = min(left, wire.left(self._pinged, PINGRESP_MS, "PINGRESP"))
+        else:
+            now = self._clock.ticks_ms()
+            quiet = max(self._clock.ticks_diff(now, self._heard),
+                        self._clock.ticks_diff(now, wire.sent))
+            if quiet >= self._ping_ms:
+                self.ping()
+            else:
+                left = min(left, self._ping_ms - quiet)
+        if self.inflight:
+            left = min(left, wire.left(self._acked, PUBACK_MS, "PUBACK"))
+        if self.subscribing:
+            left = min(left, wire.left(self._since, SUBACK_MS, "SUBACK"))
+        return left
+
+    def wait(self, ms):
+        """Sleep until the broker sends, the socket takes what is queued, or `ms` passed."""
+        self._wire.wait(ms)
+
+    def disconnect(self):
+        """Send what is queued and DISCONNECT, then close: no will.
+
+        Waits for the broker to close first (it then has everything), DISCONNECT_MS at most.
+        """
+        wire = self._wire
+        if self.up:
+            packets.head(wire.queue, 0xE0, 0)
+            for _ in range(DISCONNECT_MS // SLICE_MS):
+                wire.flush()
+                wire.readinto(self._inbound.buf)
+                if wire.fault is not None:
+                    break
+                wire.wait(SLICE_MS)
+        self.close()
+
+    def close(self):
+        """Drop the connection without a word: the broker publishes the will."""
+        self._wire.close()
+        self._inbound.reset()
+        self.up = False
+        self._pinged = -1
+        self.inflight = self.subscribing = 0
+        for i in range(self.window):
+            self._flight[i] = 0
+
+    def wait_msg(self):
+        raise NotImplementedError("umqtt's blocking calls: use step()")
+
+    check_msg = unsubscribe = wait_msg
