@@ -24,7 +24,7 @@ from amqtt.session import Session
 
 @dataclass
 class Traffic:
-    """Counters since the broker started, and who is connected. Written by the broker's loop only."""
+    """Counters since the start, and who is connected. Written by the broker's loop only."""
 
     messages_received: int = 0
     messages_sent: int = 0

@@ -6,12 +6,11 @@ from typing import Any
 
 from fieldhand import boards, fleetsensors
 from fieldhand.errors import ConfigError
-from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
 from fieldproto.schema import FieldError
 from fieldproto.sensortypes import address
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Where the node looks for the certificate of the broker's authority.
 CA_ON_NODE = "ca.pem"
 
@@ -31,12 +30,12 @@ def node_json(
     board = boards.load(node.board)
     where = f"[node.{node.name}]"
     host, port = broker or (file.broker.node_host, file.broker.port)
-    if not (for_check or board.simulated or broker) and host in _LOOPBACK:
+    if not (for_check or board.simulated or broker) and host in LOOPBACK:
         raise ConfigError(
             str(file.path),
             [
-                f"[broker] node_host: a node on a real board cannot reach {host}; give this machine's "
-                "address on the network"
+                f"[broker] node_host: a node on a real board cannot reach {host}; "
+                "give this machine's address on the network"
             ],
         )
     if not (for_check or board.simulated) and file.wifi is None:

@@ -18,7 +18,7 @@ import time
 import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,7 +38,8 @@ from fieldhand.errors import (
 from fieldhand.pending import CommandBook, Pending
 from fieldhand.records import Alert, Event, Invalid, Reading, Reply, Status, from_record
 from fieldhand.streams import Stream
-from fieldproto.messages import Command, Packet
+from fieldproto.dialect import Dialect
+from fieldproto.messages import Command, Packet, Record
 
 if TYPE_CHECKING:
     from fieldhand.fleetfile import FleetFile
@@ -558,18 +559,24 @@ class Fleet:
             except MessageError as error:
                 first = first or error
                 continue
-            self._accept(topic, message, records, now)
+            self._accept(topic, message, [(r, dialect) for r in records], now)
             return None
         if first is None:
             return self._refuse(topic, message.payload, "no dialect has this topic", None, None)
         return self._refuse(topic, message.payload, str(first), first.dialect, first.field)
 
     def _accept(
-        self, topic: str, message: paho.MQTTMessage, records: list[Any], now: float
+        self,
+        topic: str,
+        message: paho.MQTTMessage,
+        records: list[tuple[Record, Dialect]],
+        now: float,
     ) -> None:
-        pairs = []
-        for record in records:
+        pairs: list[tuple[str, Any]] = []
+        for record, dialect in records:
             event = from_record(record, now, message.retain)
+            if isinstance(event, Alert) and event.sensor is not None:
+                event = replace(event, sensor=dialect.quantity(event.sensor))
             if event is not None:
                 pairs.append((record.message, event))
         # An answer that names its command goes before the status it came with, which may also

@@ -28,8 +28,9 @@ __all__ = [
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' (did you mean 'x'?)' for the nearest of `known`, or an empty string."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f" (did you mean '{by_lower[near[0]]}'?)" if near else ""
 
 
 class FieldhandError(Exception):

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import boards, secretref
+from fieldhand import boards, fleetsensors, secretref
 from fieldhand import dialects as dialect_table
-from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.secretref import Secret
 from fieldhand.tomltable import Table
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "fleet.toml"
 MAX_BYTES = 1_000_000
 MAX_NODE_NAME = 64
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load(path: Path) -> FleetFile:
 def check(data: Mapping[str, Any], path: Path) -> FleetFile:
     """As `load`, for a file already parsed; `path` names it and says where `.env` is."""
     problems: list[str] = []
-    top = Table(problems, "file", data)
+    top = Table(problems, "", data)
     folder = path.absolute().parent
     broker = _broker(top.table("broker", "[broker]"), folder)
     wifi = _wifi(top.table("wifi", "[wifi]"), folder)
@@ -143,15 +143,15 @@ def check(data: Mapping[str, Any], path: Path) -> FleetFile:
 
 
 def _check_builds(file: FleetFile) -> None:
-    """What only the finished node.json shows: pins used twice, sensors that clash."""
-    from fieldhand import build
+    """What only the finished node.json shows: a pin used twice."""
+    from fieldhand import build  # it imports this module
 
     problems = []
     for node in file.nodes.values():
         try:
             build.node_json(file, node, for_check=True)
-        except FieldhandError as error:
-            problems.append(str(error))
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(str(file.path), problems)
 
@@ -232,26 +232,16 @@ def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig 
         table.problem("", "the name stands in topics: no /, +, #, $ or outer blanks, 64 at most")
     board_name = table.choice("board", boards.names(), base.board or "")
     dialect_name = table.choice("dialect", dialect_table.names())
-    options = table.raw("options", {})
-    if not isinstance(options, dict):
-        table.problem("options", "is not a table")
-    elif dialect_name is not None:
-        try:
-            dialect_table.load(dialect_name, options)
-        except FieldhandError as error:
-            known = ", ".join(f.name for f in dialect_table.unbound(dialect_name).option_fields)
-            table.problem("options", f"{error}; {dialect_name} has: {known or 'none'}")
+    options = _options(table, dialect_name)
     values = base.read(table)
     user = _open_text(table, "mqtt_user", folder)
     secret = _secret(table, "mqtt_password", "MQTT_PASSWORD", folder)
     board = boards.load(board_name) if board_name is not None else None
-    from fieldhand import fleetsensors
-
     node = NodeConfig(
         name=name,
         board=board_name or "",
         dialect=dialect_name or "",
-        options=options if isinstance(options, dict) else {},
+        options=options,
         led=fleetsensors.led(table, board),
         sensors=fleetsensors.sensors(table, board, dialect_name),
         actuators=fleetsensors.actuators(table, board),
@@ -262,6 +252,29 @@ def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig 
     )
     table.close()
     return node if len(table.problems) == before else None
+
+
+def _options(table: Table, dialect: str | None) -> dict[str, Any]:
+    options = table.raw("options", {})
+    if not isinstance(options, dict):
+        table.problem("options", 'is not a table, such as { org = "org-123" }')
+        return {}
+    if dialect is None:
+        return options
+    known = [field.name for field in dialect_table.unbound(dialect).option_fields]
+    unknown = [key for key in options if key not in known]
+    for key in unknown:
+        allowed = ", ".join(known) or "none"
+        table.problem(
+            f"options.{key}",
+            f"unknown{did_you_mean(key, known)}; options of {dialect}: {allowed}",
+        )
+    if not unknown:
+        try:
+            dialect_table.load(dialect, options)
+        except FieldhandError as error:
+            table.problem("options", str(error))
+    return options
 
 
 def _open_text(table: Table, key: str, folder: Path) -> str | None:

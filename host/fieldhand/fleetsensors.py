@@ -50,10 +50,14 @@ def sensors(table: Table, board: Board | None, dialect: str | None) -> tuple[dic
             entry.problem(
                 key, f"unknown key{did_you_mean(key, allowed)}; {kind} has: {', '.join(allowed)}"
             )
-        if unknown:
-            continue
         if "pin" in keys and "pin" not in sensor and board is not None:
             _default_pin(sensor, kind, board)
+        lacking = [key for key in keys if keys[key][1] and key not in sensor]
+        for key in lacking:
+            words = f", one of {', '.join(keys[key][2])}" if keys[key][0] == "choice" else ""
+            entry.problem(key, f"is required: {keys[key][4]}{words}")
+        if unknown or lacking:
+            continue
         try:
             sensortypes.check([sensor], "")
         except sensortypes.SensorConfigError as error:

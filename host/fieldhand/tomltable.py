@@ -29,7 +29,8 @@ class Table:
 
     def problem(self, key: str, text: str) -> None:
         """Note what is wrong with a key ("" for the table as a whole)."""
-        self.problems.append(f"{self.where} {key}: {text}" if key else f"{self.where}: {text}")
+        place = " ".join(part for part in (self.where, key) if part)
+        self.problems.append(f"{place}: {text}")
 
     def raw(self, key: str, default: Any = None) -> Any:
         self._asked.add(key)

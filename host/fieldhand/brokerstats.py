@@ -1,0 +1,109 @@
+"""The broker's health on the iotnode dialect's topics `iot/broker/status` and `iot/broker/stats`.
+
+Published by the host, from the counters of the in-process broker.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from fieldhand import dialects as dialect_table
+from fieldhand.broker import Broker
+from fieldproto.schema import FieldError, write
+
+INTERVAL_S = 10.0
+DIALECT = "iotnode"
+
+
+class BrokerStats:
+    """Publishes status and statistics of a running `Broker` every `interval` seconds.
+
+    A context manager: "online" when it starts, "offline" (retained) when it ends.
+    """
+
+    def __init__(self, broker: Broker, interval: float = INTERVAL_S) -> None:
+        self._broker = broker
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last: tuple[float, int] | None = None
+        dialect = dialect_table.load(DIALECT, {})
+        self._messages = {
+            message.name: message for message in dialect.messages if message.kind == "broker"
+        }
+
+    def __enter__(self) -> BrokerStats:
+        self.publish()
+        self._thread = threading.Thread(target=self._run, name="fieldhand-stats", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(self._interval)
+        if self._broker.running:
+            self._send("broker_status", {"state": "offline", "time": int(time.time())})
+
+    def publish(self) -> None:
+        """Publish both messages now. Raises RuntimeError while the broker does not run."""
+        counters = self._broker.counters()
+        now = time.monotonic()
+        rate = 0.0
+        if self._last is not None and now > self._last[0]:
+            rate = (counters.messages_received - self._last[1]) / (now - self._last[0])
+        self._last = (now, counters.messages_received)
+        epoch = int(time.time())
+        self._send(
+            "broker_status",
+            {
+                "state": "online",
+                "time": epoch,
+                "uptime": counters.uptime_s,
+                "version": "amqtt " + _version(),
+            },
+        )
+        self._send(
+            "broker_stats",
+            {
+                "time": epoch,
+                "connections": counters.clients_connected,
+                "messages_received": counters.messages_received,
+                "messages_sent": counters.messages_sent,
+                "messages_per_second": rate,
+            },
+        )
+
+    def _send(self, name: str, values: dict[str, Any]) -> None:
+        message = self._messages[name]
+        try:
+            document, _ = write(values, message.fields)
+        except FieldError as error:
+            raise RuntimeError(f"{name}: {error}") from error
+        payload = json.dumps(document).encode()
+        self._broker.publish(message.topics[0], payload, message.qos, message.retain)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.publish()
+            except (RuntimeError, TimeoutError):  # the broker is stopping
+                return
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("amqtt")
+    except PackageNotFoundError:
+        return "?"

@@ -1,0 +1,8 @@
+"""`python -m fieldhand.cli`."""
+
+import sys
+
+from fieldhand.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What several commands share: options, output, the fleet file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from fieldhand.client import BrokerAddress
+    from fieldhand.fleetfile import FleetFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_FILE = "fleet.toml"
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def file_option(command: F) -> F:
+    return click.option(
+        "-f",
+        "--file",
+        "file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="FIELDHAND_FILE",
+        help="The fleet file.  [default: fleet.toml]",
+    )(command)
+
+
+def broker_option(command: F) -> F:
+    return click.option(
+        "--broker",
+        "broker",
+        metavar="HOST[:PORT]",
+        callback=_parse_broker,
+        help="Use this broker, not the fleet file's.",
+    )(command)
+
+
+def seconds_option(help: str) -> Callable[[F], F]:
+    return click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help=help)
+
+
+def _parse_broker(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    host, colon, port = value.rpartition(":")
+    if not colon or value.endswith("]"):
+        host, port = value, "1883"
+    if not port.isdigit() or not 0 < int(port) < 65536 or not host:
+        raise click.BadParameter(f"'{value}' is not HOST or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def load_file(path: Path | None, required: bool = True) -> FleetFile | None:
+    """The fleet file; None when there is none and none was asked for."""
+    from fieldhand import fleetfile
+
+    chosen = path if path is not None else Path(DEFAULT_FILE)
+    if path is None and not required and not chosen.exists():
+        return None
+    return fleetfile.load(chosen)
+
+
+def need_file(path: Path | None) -> FleetFile:
+    file = load_file(path)
+    assert file is not None
+    return file
+
+
+def broker_of(file: FleetFile | None, broker: tuple[str, int] | None) -> BrokerAddress:
+    """The broker to use: the one asked for (with the file's user, if any), else the file's."""
+    from dataclasses import replace
+
+    from fieldhand.client import BrokerAddress
+
+    address = file.broker.address() if file is not None else BrokerAddress()
+    if broker is not None:
+        address = replace(address, host=broker[0], port=broker[1])
+    elif file is None:
+        raise click.UsageError(f"no {DEFAULT_FILE} here: give --file or --broker")
+    return address
+
+
+def emit(data: Any) -> None:
+    """One JSON document on a line of stdout, at once: the reader may be a pipe."""
+    click.echo(json.dumps(data, ensure_ascii=False, allow_nan=False))
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """A message for the person, on stderr."""
+    click.echo(text, err=True)
+
+
+class NodeName(click.ParamType[str]):
+    """A node's name; completed from the fleet file."""
+
+    name = "node"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from fieldhand.errors import FieldhandError
+
+        try:
+            file = load_file(ctx.params.get("file"), required=False)
+        except FieldhandError:
+            return []
+        names = file.nodes if file is not None else {}
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class DialectName(click.ParamType[str]):
+    """A dialect's name."""
+
+    name = "dialect"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from fieldhand import dialects
+        from fieldhand.errors import FieldhandError
+
+        try:
+            dialects.check_name(value)
+        except FieldhandError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from fieldhand import dialects
+
+        return [CompletionItem(name) for name in dialects.names() if name.startswith(incomplete)]

@@ -1,0 +1,114 @@
+"""`fieldhand node list|show|build`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fieldhand.cli.common import NodeName, emit, file_option, json_option, need_file, note
+
+
+@click.group()
+def node() -> None:
+    """The nodes of the fleet file."""
+
+
+@node.command("list")
+@file_option
+@json_option
+def list_(file: Path | None, as_json: bool) -> None:
+    """List the nodes."""
+    fleet = need_file(file)
+    rows = [
+        {"name": n.name, "dialect": n.dialect, "board": n.board, "options": dict(n.options)}
+        for n in fleet.nodes.values()
+    ]
+    if as_json:
+        emit(rows)
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        options = " ".join(f"{key}={value}" for key, value in row["options"].items())
+        click.echo(
+            f"{row['name']:<{width}}  {row['dialect']:<10}  {row['board']}  {options}".rstrip()
+        )
+
+
+@node.command()
+@click.argument("name", type=NodeName())
+@file_option
+@json_option
+def show(name: str, file: Path | None, as_json: bool) -> None:
+    """Show a node: sensors, actuators, topics and commands."""
+    from fieldhand import build, dialects, parameters
+
+    fleet = need_file(file)
+    config = _find(fleet, name)
+    settings = build.node_json(fleet, config, for_check=True)
+    dialect = dialects.load(config.dialect, config.options)
+    topics = {m.name: dialect.topic(m, name) for m in dialect.messages if m.kind != "broker"}
+    commands = {c.name: [parameters.describe(f) for f in c.params] for c in dialect.commands}
+    if as_json:
+        emit({"node": settings, "board": config.board, "topics": topics, "commands": commands})
+        return
+    click.echo(f"{name}: {config.dialect} on {config.board}")
+    for key in ("sensors", "actuators"):
+        for item in settings[key]:
+            facts = " ".join(f"{k}={_plain(v)}" for k, v in item.items())
+            click.echo(f"  {key.removesuffix('s')}: {facts}")
+    for message, topic in topics.items():
+        click.echo(f"  {message}: {topic}")
+    for command, params in commands.items():
+        click.echo(f"  command {command}{': ' if params else ''}{', '.join(params)}")
+
+
+@node.command()
+@click.argument("name", type=NodeName())
+@file_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for node.json and secrets.json; without it node.json goes to stdout.",
+)
+def build(name: str, file: Path | None, output: Path | None) -> None:
+    """Build a node's node.json, without secrets; secrets.json beside it is for its NVS."""
+    from fieldhand import build as builder
+    from fieldhand.errors import FieldhandError
+
+    fleet = need_file(file)
+    config = _find(fleet, name)
+    settings = builder.node_json(fleet, config)
+    for warning in builder.warnings(config):
+        note(f"warning: {warning}")
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    if output is None:
+        click.echo(text)
+        return
+    secrets = builder.secrets(fleet, config)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "node.json").write_text(text + "\n", "utf-8")
+        hidden = output / "secrets.json"
+        hidden.touch(mode=0o600)
+        hidden.chmod(0o600)
+        hidden.write_text(json.dumps(secrets, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise FieldhandError(f"{error.filename or output}: {error.strerror or error}") from error
+    click.echo(output / "node.json")
+    click.echo(hidden)
+
+
+def _find(fleet: Any, name: str) -> Any:
+    from fieldhand.errors import UnknownNode
+
+    if name not in fleet.nodes:
+        raise UnknownNode(name, list(fleet.nodes))
+    return fleet.nodes[name]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,118 @@
+"""`fieldhand watch`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldhand.cli.common import (
+    NodeName,
+    broker_of,
+    broker_option,
+    emit,
+    file_option,
+    json_option,
+    load_file,
+    note,
+    seconds_option,
+)
+
+if TYPE_CHECKING:
+    from fieldhand.client import Fleet
+    from fieldhand.records import Event
+
+REFRESH_PER_SECOND = 4
+
+
+@click.command(short_help="Show what the nodes say, live.")
+@file_option
+@broker_option
+@click.option("--node", "name", type=NodeName(), help="Only this node.")
+@seconds_option("End after so long; without it, on Ctrl-C.")
+@json_option
+def watch(
+    file: Path | None,
+    broker: tuple[str, int] | None,
+    name: str | None,
+    seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Show what the nodes say: a live table, or with --json one line per message.
+
+    Where stdout is no terminal, one line of text per message.
+    """
+    from fieldhand.client import Fleet
+
+    fleet_file = load_file(file, required=broker is None)
+    address = broker_of(fleet_file, broker)
+    nodes = fleet_file.nodes if fleet_file is not None else {}
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with Fleet(broker=address, nodes=nodes) as fleet:
+        try:
+            if not as_json and sys.stdout.isatty():
+                _live(fleet, name, deadline)
+            else:
+                _lines(fleet, name, deadline, as_json)
+        except KeyboardInterrupt:
+            note("")
+
+
+def _lines(fleet: Fleet, name: str | None, deadline: float | None, as_json: bool) -> None:
+    from fieldhand.records import as_dict
+
+    with fleet.events(name) as events:
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            event = events.get(left) if left is None or left > 0 else None
+            if event is None:
+                return
+            if as_json:
+                emit(as_dict(event))
+            else:
+                click.echo(_line(event))
+                sys.stdout.flush()
+
+
+def _live(fleet: Fleet, name: str | None, deadline: float | None) -> None:
+    from rich.live import Live
+
+    from fieldhand.livetable import LiveTable
+
+    table = LiveTable(name)
+    with (
+        fleet.events(name) as events,
+        Live(table.render(fleet), refresh_per_second=REFRESH_PER_SECOND) as live,
+    ):
+        while deadline is None or time.monotonic() < deadline:
+            event = events.get(1 / REFRESH_PER_SECOND)
+            while event is not None:
+                table.add(event)
+                event = events.get(0)
+            live.update(table.render(fleet))
+
+
+def _line(event: Event) -> str:
+    from fieldhand.records import Alert, Invalid, Reading, Reply, Status
+    from fieldproto.quantities import UNITS
+
+    clock = time.strftime("%H:%M:%S", time.localtime(event.received_at))
+    if isinstance(event, Reading):
+        parts = [f"{k}={v:g} {UNITS.get(k, '')}".strip() for k, v in event.quantities.items()]
+        text = f"{event.node} reading {', '.join(parts)}"
+    elif isinstance(event, Status):
+        text = f"{event.node} status {event.state}{' (retained)' if event.retained else ''}"
+    elif isinstance(event, Reply):
+        of = event.command or event.id or ""
+        text = (
+            f"{event.node} reply {of} {event.state}{': ' if event.error else ''}{event.error or ''}"
+        )
+    elif isinstance(event, Alert):
+        text = f"{event.node} alert {event.severity}: {event.message}"
+    else:
+        assert isinstance(event, Invalid)
+        text = f"refused {event.topic}: {event.reason}"
+    return f"{clock} {text}"
