@@ -29,11 +29,12 @@ class Relay:
         self._timer = None
         self._since_ms = None
         self._lease_ms = 0
+        self._fired = False
         self.command = None  # the command whose run this is
 
     @property
     def running(self):
-        return self._since_ms is not None
+        return self._timer is not None
 
     def lease_ms(self, duration_ms, amount_ml):
         """How long a run may take. Raises Refused.
@@ -60,6 +61,7 @@ class Relay:
         """On for `lease_ms` at most. Raises Refused where no hardware timer is free."""
         if self.running:
             self.off("replaced")
+        self._fired = False
         try:
             # Armed before the pump runs: if there is no timer, there is no water.
             self._timer = self._hal.one_shot(lease_ms, self._expired)
@@ -68,25 +70,29 @@ class Relay:
         self._since_ms = self._clock.ms()
         self._lease_ms = lease_ms
         self._pin.value(1 - self._off_level)
+        if self._fired:  # in the lines above: the lease was that short
+            self._expired(None)
         log.info("%s on for %d ms" % (self.name, lease_ms))
 
     def off(self, reason):
-        """Off, whatever the state was. Does nothing to a run that ended before."""
+        """Off, whatever the state was."""
+        self.step()
         self._pin.value(self._off_level)
-        if self._timer is not None:
-            self._timer.cancel()
+        timer = self._timer  # which may fire, and set it to None, between here and there
+        if timer is not None:
+            timer.cancel()
             self._timer = None
-        if self.running:
             self._account(self._clock.ms() - self._since_ms, reason)
 
     def step(self):
         """Take note of a run that the timer ended."""
-        if self.running and self._timer is None:
+        if self._since_ms is not None and self._timer is None:
             self._account(self._lease_ms, "done")
 
     def _expired(self, _timer):
         # Runs between any two bytecodes of the loop: the pin, and no more than the loop can miss.
         self._pin.value(self._off_level)
+        self._fired = True
         self._timer = None
 
     def _account(self, ran_ms, reason):

@@ -115,8 +115,9 @@ class OneShot:
         self._timer.init(mode=machine.Timer.ONE_SHOT, period=ms, callback=self._fire)
 
     def _fire(self, timer):
-        self.cancel()
-        self._callback(timer)
+        if self._timer is not None:  # else cancelled while the alarm was on its way
+            self.cancel()
+            self._callback(timer)
 
     def cancel(self):
         if self._timer is not None:

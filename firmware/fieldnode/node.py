@@ -131,7 +131,7 @@ class Node:
 
     # What the link tells
 
-    def on_up(self):
+    def on_up(self, session_present):
         """Connected and subscribed: birth, and what was not acknowledged once more."""
         self.outbox.unsend()
         self.notices.unsend()
@@ -176,9 +176,10 @@ class Node:
             log.warning("no time from %s: %s" % (self._config["ntp_host"], error))
 
     def will(self):
-        """The Last Will for the next connection, or None."""
+        """The Last Will for the next connection: (topic, payload, retain, qos), or None."""
         values = {"firmware": VERSION, "time": self._time(self._clock.ms())}
-        return self.dialect.will(self.id, values)
+        packet = self.dialect.will(self.id, values)
+        return packet and (packet.topic, packet.payload, packet.retain, packet.qos)
 
     def _configure(self, values):
         settings = {}
@@ -229,7 +230,7 @@ class Node:
             return left
         log.info("restarting")
         self.all_off("restart")
-        self.link.close()  # without DISCONNECT: the will says that we are gone
+        self.link.session.close()  # without DISCONNECT: the will says that we are gone
         self._hal.reset()
         return _MAX_WAIT_MS
 

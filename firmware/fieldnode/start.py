@@ -50,6 +50,9 @@ def build(raw, hal):
     nvs = hal.nvs(identity.NAMESPACE)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
     identity.fill_secrets(config, nvs)
+    for section, key in (("wifi", "ssid"), ("broker", "host")):
+        if config[section].get(key) is None:
+            _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
     try:
         dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
     except ValueError as error:
@@ -70,6 +73,8 @@ def build(raw, hal):
 
 
 def _link(node, config, dialect, hal, clock):
+    import random
+
     from .backoff import Backoff
     from .link import Link
     from .session import Session
@@ -78,32 +83,33 @@ def _link(node, config, dialect, hal, clock):
     broker = config["broker"]
     tls = _tls(broker["tls"]) if "tls" in broker else None
 
-    def make_session():
-        node.time_step()
-        session = Session(
-            node.id,
-            broker["host"],
-            broker["port"],
-            broker.get("user"),
-            broker.get("password"),
-            node.keepalive_s,
-            tls,
-            clock,
-        )
-        will = node.will()
-        if will is not None:
-            session.set_last_will(will.topic, will.payload, will.retain, will.qos)
-        return session
-
-    wifi = Wifi(hal.wlan(), config["wifi"]["ssid"], config["wifi"].get("password"), clock)
-    return Link(
+    session = Session(
+        node.id,
+        broker["host"],
+        broker["port"],
+        broker.get("user"),
+        broker.get("password"),
+        node.keepalive_s,
+        tls,
         clock,
-        wifi,
-        make_session,
-        Backoff(clock),
+    )
+    session.set_callback(node.on_message)
+    session.on_ack = node.on_ack
+    session.on_oversize = node.on_oversize
+
+    def will():
+        node.time_step()  # here Wi-Fi is up, and DESE's will carries the time
+        return node.will()
+
+    return Link(
+        session,
+        Wifi(hal.wlan(), config["wifi"]["ssid"], config["wifi"].get("password"), clock),
+        Backoff(random.getrandbits),
         dialect.subscriptions("node", node.id),
-        node,
+        node.on_up,
+        will,
         broker["clean_session"],
+        clock,
     )
 
 

@@ -50,10 +50,12 @@ def umqtts() -> dict[str, Path]:
 
 
 def micropypath(umqtt: Path | None, *first: Path) -> str:
-    """MICROPYPATH for device code: `first`, stand-ins, firmware, protocol, umqtt, .frozen."""
+    """MICROPYPATH for device code: `first`, firmware, protocol, umqtt, .frozen.
+
+    Not the simulator's stand-ins: they need a supervisor, which the e2e tests start.
+    """
     parts = [
         *first,
-        ROOT / "host/fieldhand/sim/standins",
         ROOT / "firmware",
         ROOT / "protocol",
         *([umqtt] if umqtt else []),

@@ -1,0 +1,259 @@
+"""A node on a bench: real node code, virtual time, hardware and link that tests look into.
+
+The timers fire by themselves when the time is moved, whether or not the loop runs: that is how
+the ESP32's behave.
+"""
+
+import json
+import os
+
+from fieldnode.actuators import Relay
+from fieldnode.clock import Clock
+from fieldnode.node import Node
+from fieldnode.sensors.base import SensorError
+from fieldproto import dialects, nodeconfig
+
+EPOCH = 1767225600  # 2026-01-01T00:00:00Z
+_WRAP = 1 << 30  # of ticks_ms on the ESP32
+
+
+class FakeTime:
+    def __init__(self, start=_WRAP - 5000):
+        """Starts shortly before the ticks wrap, as they do on day 12."""
+        self.now = start
+        self.timers = []
+
+    def ticks_ms(self):
+        return self.now % _WRAP
+
+    def ticks_diff(self, a, b):
+        return ((a - b + _WRAP // 2) % _WRAP) - _WRAP // 2
+
+    def sleep_ms(self, ms):
+        self.advance(ms)
+
+    def advance(self, ms):
+        end = self.now + ms
+        while True:
+            due = [timer for timer in self.timers if timer.at <= end]
+            if not due:
+                break
+            timer = min(due, key=lambda timer: timer.at)
+            self.timers.remove(timer)
+            self.now = timer.at
+            timer.callback(timer)
+        self.now = end
+
+
+class FakeTimer:
+    def __init__(self, time, ms, callback):
+        self.at = time.now + ms
+        self.callback = callback
+        self._time = time
+        time.timers.append(self)
+
+    def cancel(self):
+        if self in self._time.timers:
+            self._time.timers.remove(self)
+
+
+class FakePin:
+    def __init__(self, level):
+        self.levels = [level]
+
+    def value(self, level=None):
+        if level is None:
+            return self.levels[-1]
+        self.levels.append(level)
+
+
+class FakePwm:
+    duty = None
+
+    def duty_u16(self, duty):
+        self.duty = duty
+
+
+class FakeNvs:
+    def __init__(self):
+        self.strings = {}
+
+    def get_str(self, key):
+        return self.strings.get(key)
+
+    def set_str(self, key, text):
+        self.strings[key] = text
+
+
+class FakeHal:
+    timers = 4
+
+    def __init__(self, time):
+        self._time = time
+        self.pins = {}
+        self.led = FakePwm()
+        self.resets = 0
+        self.epoch = EPOCH
+
+    def pin_out(self, pin, value):
+        self.pins[pin] = FakePin(value)
+        return self.pins[pin]
+
+    def pwm(self, pin):
+        return self.led
+
+    def one_shot(self, ms, callback):
+        if len(self._time.timers) >= self.timers:
+            raise OSError(16)
+        return FakeTimer(self._time, ms, callback)
+
+    def reset_cause(self):
+        return "power"
+
+    def reset(self):
+        self.resets += 1
+
+    def ntp_time(self, host):
+        if self.epoch is None:
+            raise OSError(116)
+        return self.epoch
+
+
+class FakeSensor:
+    """Yields `values`; a string in place of a value is the reason it fails."""
+
+    name = "fake@0"
+
+    def __init__(self, **values):
+        self.values = values
+        self.applied = {}
+        self.wait_ms = 0
+
+    @property
+    def quantities(self):
+        return tuple(self.values)
+
+    def start(self):
+        return self.wait_ms
+
+    def read(self):
+        for value in self.values.values():
+            if isinstance(value, str):
+                raise SensorError(self.name, value)
+        return list(self.values.items())
+
+    def apply_calibration(self, quantity, offset=0, scale=1):
+        self.applied[quantity] = (offset, scale)
+
+    def calibrate(self, quantity, reference):
+        self.applied[quantity] = (reference - self.values[quantity], 1)
+
+    def calibration(self, quantity):
+        return self.applied[quantity]
+
+
+class FakeLink:
+    """Accepts `window` unacknowledged publishes while `up`; `sent` holds (topic, object, retain)."""
+
+    window = 8
+
+    def __init__(self, node):
+        self.node = node
+        self.up = False
+        self.outages = 0
+        self.sent = []
+        self.flight = []
+        self.session = self
+        self.closed = False
+        self._pid = 0
+
+    def connect(self):
+        self.up = True
+        self.node.on_up(False)
+
+    def lose(self):
+        self.up = False
+        self.outages += 1
+        self.flight = []
+
+    def step(self):
+        return 1000
+
+    def publish(self, topic, payload, retain=False, qos=0):
+        if not self.up or len(self.flight) >= self.window:
+            return None
+        assert qos == 1, "every message of the five dialects is QoS 1"
+        self._pid += 1
+        self.flight.append(self._pid)
+        self.sent.append((topic, json.loads(payload), retain))
+        return self._pid
+
+    def ack_all(self):
+        for pid in self.flight:
+            self.node.on_ack(pid)
+        self.flight = []
+
+    def close(self):
+        self.closed = True
+        self.up = False
+
+
+class Bench:
+    """`node`, `time`, `hal`, `link`, `sensor`, `relays`; `run(ms)` lets the time pass."""
+
+    def __init__(self, dialect, options=None, extras=True, sensor=None, connect=True, **config):
+        base = {"version": 1, "node": "n1", "dialect": dialect, "broker": {"host": "b"}}
+        base.update(config)
+        config = nodeconfig.load(base)
+        config["node"] = base["node"]
+        self.time = FakeTime()
+        self.hal = FakeHal(self.time)
+        clock = Clock(self.time)
+        self.clock = clock
+        self.sensor = sensor or FakeSensor(air_temperature=24.3)
+        self.relays = [Relay(entry, self.hal, clock) for entry in config["actuators"]]
+        self.node = Node(
+            config,
+            dialects.load(dialect, options or {}, extras),
+            self.hal,
+            clock,
+            [self.sensor],
+            self.relays,
+        )
+        self.link = FakeLink(self.node)
+        self.node.link = self.link
+        if connect:
+            self.node.time_step()
+            self.link.connect()
+            self.run(1)
+            self.link.sent = []
+
+    def run(self, ms):
+        """Turn the loop for `ms`, with everything acknowledged at once."""
+        end = self.time.now + ms
+        while self.time.now < end:
+            wait = self.node.step()
+            self.link.ack_all()
+            self.time.advance(max(1, min(wait, end - self.time.now)))
+        self.node.step()
+        self.link.ack_all()
+
+    def command(self, topic, payload, retained=False):
+        """Deliver a message and return what the node says to it, [(topic, object, retain)]."""
+        self.link.sent = []
+        if not isinstance(payload, bytes):
+            payload = json.dumps(payload).encode()
+        self.node.on_message(topic, payload, retained, False)
+        self.node.step()
+        self.link.ack_all()
+        return self.link.sent
+
+
+def fresh_flash():
+    """An empty directory as the node's file system."""
+    import time
+
+    path = "/tmp/fieldhand-test-%d-%d" % (time.ticks_us(), int.from_bytes(os.urandom(4), "big"))
+    os.mkdir(path)
+    os.chdir(path)
+    return path

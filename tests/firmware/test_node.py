@@ -1,0 +1,215 @@
+# heapsize: 400k
+"""The node's promises about readings, status and time, in virtual time."""
+
+from fake_node import EPOCH, Bench, FakeSensor, fresh_flash
+from fieldnode.identity import boot_id, fill_secrets, node_id
+from fieldnode.outbox import Outbox
+from fieldnode.settings import Settings
+
+fresh_flash()
+
+
+def sent(bench, end):
+    return [obj for topic, obj, _ in bench.link.sent if topic.endswith(end)]
+
+
+def test_readings_at_the_interval_across_the_wrap_of_the_ticks():
+    bench = Bench("plantnanny", interval_ms=1000)
+    bench.run(20000)
+    data = sent(bench, "/data")
+    assert len(data) == 20, len(data)
+    assert [obj["_fh"]["seq"] for obj in data] == list(range(2, 22))
+    assert data[0]["temperatureC"] == 24.3
+    assert data[-1]["ts"] == EPOCH + 20 and data[-1]["uptime"] == 20, data[-1]
+
+
+def test_what_the_link_loses_is_sent_again_and_in_order():
+    bench = Bench("plantnanny", interval_ms=1000)
+    bench.link.lose()
+    bench.run(10000)
+    assert bench.link.sent == [] and len(bench.node.outbox) == 10
+    bench.link.connect()
+    bench.node.step()  # eight on their way ...
+    first = [obj["_fh"]["seq"] for obj in sent(bench, "/data")]
+    bench.link.lose()  # ... and none acknowledged
+    bench.link.sent = []
+    bench.link.connect()
+    bench.run(10)
+    again = [obj["_fh"]["seq"] for obj in sent(bench, "/data")]
+    assert first and again == list(range(2, 12)), (first, again)
+    status = sent(bench, "/status")[-1]["_fh"]["also"]
+    assert status["outages"] == 2 and len(bench.node.outbox) == 0, status
+
+
+def test_a_full_outbox_drops_the_oldest_and_says_so():
+    bench = Bench("plantnanny", interval_ms=1000, outbox_limit=5)
+    bench.link.lose()
+    bench.run(12000)
+    bench.link.connect()
+    bench.run(10)
+    assert [obj["_fh"]["seq"] for obj in sent(bench, "/data")] == list(range(9, 14))
+    assert sent(bench, "/status")[0]["_fh"]["also"]["dropped"] == 7
+
+
+def test_birth_before_readings_and_heartbeat():
+    bench = Bench("plantnanny", connect=False, interval_ms=1000)
+    bench.node.time_step()
+    bench.run(5000)
+    bench.link.connect()
+    bench.run(10)
+    topics = [topic for topic, _, _ in bench.link.sent]
+    assert topics[0] == "devices/n1/status" and bench.link.sent[0][2] is True
+    bench.link.sent = []
+    bench.run(180000)
+    assert len(sent(bench, "/status")) == 3
+
+
+def test_health_in_the_status():
+    bench = Bench("plantnanny")
+    bench.node.status_due()
+    bench.run(1)
+    health = sent(bench, "/status")[0]["_fh"]["also"]
+    assert health["reset_cause"] == "power" and health["free_memory"] > 1000, health
+    assert health["firmware"] and health["queued"] == 0
+
+
+def test_a_failing_sensor_is_named_and_the_others_go_on():
+    bench = Bench("plantnanny", interval_ms=1000)
+    bad = FakeSensor(soil_moisture="open circuit")
+    bad.name = "fake@1"
+    bench.node.sampler.sensors.append(bad)
+    bench.run(1000)
+    assert sent(bench, "/data")[-1]["temperatureC"] == 24.3
+    bench.node.status_due()
+    bench.run(1)
+    assert "open circuit" in sent(bench, "/status")[-1]["_fh"]["also"]["sensor_error"]
+    bad.values["soil_moisture"] = 40.0
+    bench.run(1000)
+    bench.node.status_due()
+    bench.run(1)
+    assert "sensor_error" not in sent(bench, "/status")[-1]["_fh"]["also"]
+    assert sent(bench, "/data")[-1]["_fh"]["also"] == {"soil_moisture": 40.0}
+
+
+def test_readings_before_the_time_is_known_are_back_filled():
+    bench = Bench("plantnanny", connect=False, interval_ms=1000)
+    bench.hal.epoch = None
+    bench.node.time_step()
+    bench.run(5000)
+    bench.hal.epoch = EPOCH
+    bench.time.advance(60000)
+    bench.node.time_step()
+    bench.link.connect()
+    bench.run(10)
+    data = sent(bench, "/data")
+    assert data[0]["_fh"]["q"] == "backfilled" and data[-1]["_fh"]["q"] == "synced", data
+    assert data[0]["ts"] == EPOCH - 65, data[0]
+
+
+def test_without_time_a_reading_goes_out_all_the_same():
+    bench = Bench("plantnanny", connect=False, interval_ms=1000)
+    bench.hal.epoch = None
+    bench.link.connect()
+    bench.run(1000)
+    data = sent(bench, "/data")[-1]
+    assert "ts" not in data and data["_fh"]["q"] == "unknown", data
+    pool = FakeSensor(ph=7.2, chlorine=2.5, water_temperature=25.5)
+    bench = Bench("dese", {"org": "o"}, sensor=pool, connect=False, interval_ms=1000)
+    bench.link.connect()
+    bench.run(1000)
+    data = sent(bench, "/telemetry")[-1]  # DESE requires a timestamp
+    assert data["timestamp"].startswith("2000-01-01T00:00:0"), data
+    assert data["_fh"]["q"] == "unknown", data
+
+
+def test_dese_status_says_error_while_a_sensor_fails():
+    pool = FakeSensor(ph="no answer")
+    bench = Bench("dese", {"org": "o"}, sensor=pool)
+    bench.node.status_due()
+    bench.run(1)
+    assert sent(bench, "/status")[-1]["status"] == "error"
+
+
+def test_telemetry_stays_under_1_kb():
+    values = dict(ph=7.2, chlorine=2.5, water_temperature=25.5)
+    for i in range(60):
+        values["quantity_number_%d" % i] = 1.25
+    bench = Bench("dese", {"org": "o"}, sensor=FakeSensor(**values), interval_ms=1000)
+    bench.run(1000)
+    assert sent(bench, "/telemetry")[-1]["sensors"]["ph"] == 7.2
+    assert "_fh" not in sent(bench, "/telemetry")[-1]
+
+
+def test_legacy_topics():
+    bench = Bench("plantnanny", {"use_new_topics": False}, interval_ms=1000)
+    bench.run(1000)
+    assert {topic for topic, _, _ in bench.link.sent} == {"plantnanny/n1/sensors"}
+    assert bench.node.will()[0] == "plantnanny/n1/status"
+
+
+def test_wills():
+    import json
+
+    assert Bench("farm", node="f").node.will() is None
+    topic, payload, retain, qos = Bench("solar", {"company": "1"}).node.will()
+    assert topic == "company/1/machine/n1/status" and retain and qos == 1
+    assert json.loads(payload) == {"status": "offline"}
+    topic, payload, retain, qos = Bench("dese", {"org": "o"}).node.will()
+    will = json.loads(payload)
+    assert will["status"] == "offline" and will["firmware_version"] and will["timestamp"]
+
+
+def test_identity():
+    class Nvs:
+        def __init__(self):
+            self.strings = {}
+
+        def get_str(self, key):
+            return self.strings.get(key)
+
+        def set_str(self, key, text):
+            self.strings[key] = text
+
+    nvs = Nvs()
+    mac = b"\xaa\xbb\xcc\xdd\xee\xff"
+    assert node_id({"node": "p"}, nvs, mac) == "p"
+    assert node_id({}, nvs, mac) == "esp32-aabbccddeeff"  # the PlantNanny document's example
+    made = node_id({"node": "uuid"}, nvs, mac)
+    assert len(made) == 36 and made[14] == "4" and made[19] in "89ab", made
+    assert node_id({"node": "uuid"}, nvs, mac) == made == node_id({}, nvs, mac)
+    nvs.strings.update({"wifi_pass": "secret", "mqtt_user": "u"})
+    config = {"wifi": {"ssid": "x"}, "broker": {"host": "h", "user": "given"}}
+    fill_secrets(config, nvs)
+    assert config["wifi"] == {"ssid": "x", "password": "secret"}
+    assert config["broker"]["user"] == "given"
+    assert boot_id() != boot_id()
+
+
+def test_settings_survive_and_a_damaged_file_does_not_stop_the_node():
+    settings = Settings("s.json")
+    settings.update({"interval_ms": 5000, "calibration": {"ph": {"offset": 1}}})
+    settings.update({"calibration": {"orp": {"offset": 2}}})
+    again = Settings("s.json").values
+    assert again["interval_ms"] == 5000 and set(again["calibration"]) == {"ph", "orp"}
+    with open("s.json", "w") as file:
+        file.write('{"interval_ms": 50')
+    assert Settings("s.json").values == {}
+    settings.clear()
+    settings.clear()
+    assert Settings("s.json").values == {}
+
+
+def test_outbox_keeps_order_and_single_precision():
+    box = Outbox(3)
+    for i in range(5):
+        box.append(i, i * 1000, {"air_temperature": 24.3, "ph": i})
+    assert box.dropped == 2 and len(box) == 3
+    seq, ms, values = box.next()
+    assert (seq, ms) == (2, 2000) and abs(values["air_temperature"] - 24.3) < 1e-5
+    box.sent(2, 7)
+    assert box.next()[0] == 3 and not box.acknowledged(8) and box.acknowledged(7)
+    box.sent(3, 9)
+    box.unsend()
+    assert box.next()[0] == 3
+    box.discard(3)
+    assert box.next()[0] == 4 and len(box) == 1
