@@ -1,0 +1,123 @@
+"""The rarer parts of `machine`: RTC, PWM, Signal, time_pulse_us."""
+
+import time
+
+import _sim
+import utime
+from micropython import const
+
+_RTC_SET = const(19)
+_RTC_MEMORY = const(20)
+_PWM = const(26)
+_RTC_MEMORY_MAX = const(2048)
+
+
+class RTC:
+    def init(self, datetime):
+        self.datetime(datetime)
+
+    def datetime(self, datetime=None):
+        if datetime is None:
+            now = time._us()
+            y, mo, d, h, mi, s, wd, _ = time.gmtime(now // 1000000)
+            return (y, mo, d, wd, h, mi, s, now % 1000000)
+        y, mo, d, _, h, mi, s, us = datetime
+        time._offset = time.mktime((y, mo, d, h, mi, s, 0, 0)) * 1000000 + us - utime.ticks_us()
+        _sim.call(_RTC_SET, 0, 0, 0, str(time._offset).encode())
+
+    def memory(self, data=None):
+        if data is None:
+            return _sim.call(_RTC_MEMORY, 0)
+        if len(data) > _RTC_MEMORY_MAX:
+            raise ValueError("buffer too long")
+        _sim.call(_RTC_MEMORY, 1, 0, 0, _sim.data(data))
+
+
+class PWM:
+    def __init__(self, dest, *, freq=5000, duty=None, duty_u16=None, duty_ns=None):
+        from machine import _number
+
+        self._n = _number(dest)
+        if self._n >= 34:
+            raise ValueError("invalid pin")
+        self._freq = freq
+        self._duty = 32768  # of 65536
+        self.init(freq=freq, duty=duty, duty_u16=duty_u16, duty_ns=duty_ns)
+
+    def init(self, *, freq=None, duty=None, duty_u16=None, duty_ns=None):
+        if (duty is not None) + (duty_u16 is not None) + (duty_ns is not None) > 1:
+            raise ValueError("only one of parameters 'duty', 'duty_u16' or 'duty_ns' is allowed")
+        if freq is not None:
+            if not 0 < freq <= 40000000:
+                raise ValueError("frequency must be from 1Hz to 40MHz")
+            self._freq = freq
+        if duty is not None:
+            if not 0 <= duty <= 1023:
+                raise ValueError("duty must be between 0 and 1023")
+            self._duty = duty * 64
+        if duty_u16 is not None:
+            if not 0 <= duty_u16 <= 65535:
+                raise ValueError("duty_u16 must be from 0 to 65535")
+            self._duty = duty_u16
+        if duty_ns is not None:
+            self._duty = min(duty_ns * self._freq * 65536 // 1000000000, 65535)
+        _sim.call(_PWM, self._n, self._freq, self._duty)
+
+    def freq(self, value=None):
+        if value is None:
+            return self._freq
+        self.init(freq=value)
+
+    def duty(self, value=None):
+        if value is None:
+            return self._duty // 64
+        self.init(duty=value)
+
+    def duty_u16(self, value=None):
+        if value is None:
+            return self._duty
+        self.init(duty_u16=value)
+
+    def duty_ns(self, value=None):
+        if value is None:
+            return self._duty * 1000000000 // (65536 * self._freq)
+        self.init(duty_ns=value)
+
+    def deinit(self):
+        _sim.call(_PWM, self._n, 0, 0)
+
+
+class Signal:
+    def __init__(self, pin, *args, invert=False, **kwargs):
+        from machine import Pin
+
+        self._pin = pin if isinstance(pin, Pin) else Pin(pin, *args, **kwargs)
+        self._invert = invert
+
+    def value(self, x=None):
+        if x is None:
+            return self._pin.value() ^ self._invert
+        self._pin.value(bool(x) ^ self._invert)
+
+    __call__ = value
+
+    def on(self):
+        self.value(1)
+
+    def off(self):
+        self.value(0)
+
+
+def time_pulse_us(pin, level, timeout_us=1000000):
+    """-2: no pulse came, -1: it did not end in time."""
+    for at, missing in ((level, -2), (not level, -1)):
+        start = utime.ticks_us()
+        while bool(pin.value()) != bool(at):
+            if utime.ticks_diff(utime.ticks_us(), start) >= timeout_us:
+                return missing
+        if missing == -1:
+            return utime.ticks_diff(utime.ticks_us(), start)
+
+
+def bitstream(*args):
+    raise NotImplementedError("no bitstream in the simulator")

@@ -1,0 +1,309 @@
+"""`machine` of the ESP32 port, as of MicroPython 1.24 and later, backed by the supervisor.
+
+What is raised and returned follows ports/esp32; where 1.24 and later versions differ, the one
+that forgives less.
+"""
+
+import _sim
+import utime
+from micropython import const
+
+PWRON_RESET = const(1)
+HARD_RESET = const(2)
+WDT_RESET = const(3)
+DEEPSLEEP_RESET = const(4)
+SOFT_RESET = const(5)
+
+SLEEP = const(2)
+DEEPSLEEP = const(4)
+PIN_WAKE = const(2)
+EXT0_WAKE = const(2)
+EXT1_WAKE = const(3)
+TIMER_WAKE = const(4)
+
+_PIN_INIT = const(1)
+_PIN_SET = const(2)
+_PIN_GET = const(3)
+_PIN_IRQ = const(4)
+_ADC = const(5)
+_TIMER = const(6)
+_WDT_START = const(7)
+_WDT_FEED = const(8)
+_INFO = const(27)
+
+# GPIO numbers of ESP32_GENERIC: no 24, 28-31; 20 is in the table though not in every package.
+_PINS = const(0xFF0EFFFFFF)
+_ADC2 = const(0x0E00F015)  # GPIO 0 2 4 12-15 25-27
+_TIMERS = const(4)
+
+
+def _number(pin):
+    if isinstance(pin, Pin):
+        return pin._n
+    if isinstance(pin, int) and 0 <= pin < 40 and _PINS >> pin & 1:
+        return pin
+    raise ValueError("invalid pin")
+
+
+class _PinIrq:
+    def __init__(self, n):
+        self._n = n
+        self._trigger = 0
+
+    def __call__(self):
+        handler = _sim.handlers[self._n]
+        if handler:
+            handler(_sim.arguments[self._n])
+
+    def trigger(self, trigger=None):
+        old = self._trigger
+        if trigger is not None:
+            self._trigger = trigger
+            _sim.call(_PIN_IRQ, self._n, trigger)
+        return old
+
+
+_pins = {}
+
+
+class Pin:
+    IN = 1
+    OUT = 3
+    OPEN_DRAIN = 7
+    PULL_DOWN = 1
+    PULL_UP = 2
+    IRQ_RISING = 1
+    IRQ_FALLING = 2
+    WAKE_LOW = 4
+    WAKE_HIGH = 5
+    DRIVE_0 = 0
+    DRIVE_1 = 1
+    DRIVE_2 = 2
+    DRIVE_3 = 3
+
+    def __new__(cls, pin, *args, **kwargs):
+        # One object per pin, as in the chip: Pin(2) is Pin(2).
+        n = _number(pin)
+        self = _pins.get(n)
+        if self is None:
+            self = object.__new__(cls)
+            self._n = n
+            self._irq = None
+            _pins[n] = self
+        return self
+
+    def __init__(self, pin, *args, **kwargs):
+        if args or kwargs:
+            self.init(*args, **kwargs)
+
+    def init(self, mode=None, pull=-1, *, value=None, drive=None, hold=None):
+        if mode is not None and self._n >= 34 and mode & 2:
+            raise ValueError("pin can only be input")
+        level = 0 if value is None else 2 if value else 1
+        pull = 0 if pull is None else pull & 0xFF
+        _sim.call(_PIN_INIT, self._n, -1 if mode is None else mode, level << 8 | pull)
+
+    def value(self, x=None):
+        if x is None:
+            return _sim.call(_PIN_GET, self._n)
+        _sim.call(_PIN_SET, self._n, 1 if x else 0)
+
+    __call__ = value
+
+    def on(self):
+        _sim.call(_PIN_SET, self._n, 1)
+
+    def off(self):
+        _sim.call(_PIN_SET, self._n, 0)
+
+    def toggle(self):
+        _sim.call(_PIN_SET, self._n, 2)
+
+    def irq(self, handler=None, trigger=3, *, wake=None):
+        if self._irq is None:
+            self._irq = _PinIrq(self._n)
+        _sim.arguments[self._n] = self
+        _sim.handlers[self._n] = handler
+        self._irq.trigger(trigger if handler else 0)
+        return self._irq
+
+    def __repr__(self):
+        return "Pin(%d)" % self._n
+
+
+class ADC:
+    ATTN_0DB = 0
+    ATTN_2_5DB = 1
+    ATTN_6DB = 2
+    ATTN_11DB = 3
+    WIDTH_9BIT = 9
+    WIDTH_10BIT = 10
+    WIDTH_11BIT = 11
+    WIDTH_12BIT = 12
+
+    # mV of a full reading, by attenuation.
+    _FULL = (1100, 1500, 2200, 3300)
+
+    def __init__(self, pin, *, atten=0):
+        self._n = _number(pin)
+        if self._n < 32 and not _ADC2 >> self._n & 1:
+            raise ValueError("invalid pin")
+        self._bits = 12
+        self.atten(atten)
+
+    def init(self, *, atten=0):
+        self.atten(atten)
+
+    def atten(self, atten):
+        if not 0 <= atten <= 3:
+            raise ValueError("invalid atten")
+        self._atten = atten
+
+    def width(self, bits):
+        if not 9 <= bits <= 12:
+            raise ValueError("invalid bits")
+        self._bits = bits
+
+    def read(self):
+        return _sim.call(_ADC, self._n, self._atten) >> (12 - self._bits)
+
+    def read_u16(self):
+        raw = self.read()
+        return raw << (16 - self._bits) | raw >> (2 * self._bits - 16)
+
+    def read_uv(self):
+        return _sim.call(_ADC, self._n, self._atten) * self._FULL[self._atten] // 4095 * 1000
+
+
+_timers = [None] * _TIMERS
+
+
+class Timer:
+    ONE_SHOT = 0
+    PERIODIC = 1
+
+    def __new__(cls, id, **kwargs):
+        if id >= _TIMERS:
+            raise ValueError("Timer(%d) doesn't exist, there are only 4 hardware timers" % id)
+        # 1.24 has no virtual timers: it takes -1 for the hardware timer 3.
+        id &= 3
+        self = _timers[id]
+        if self is None:
+            self = _timers[id] = object.__new__(cls)
+            self._id = id
+            self._start = 0
+        return self
+
+    def __init__(self, id, **kwargs):
+        if kwargs:
+            self.init(**kwargs)
+
+    def init(
+        self, *, mode=1, callback=None, period=0xFFFFFFFF, tick_hz=1000, freq=None, hard=False
+    ):
+        if hard:
+            raise ValueError("hard Timers are not implemented")
+        self.deinit()
+        ms = int(1000 / freq) if freq is not None else period * 1000 // tick_hz
+        if (freq or period) <= 0:
+            raise ValueError("Timer period is too short for this timer")
+        self._start = utime.ticks_ms()
+        n = _sim.TIMER0 + self._id
+        _sim.arguments[n] = self
+        _sim.handlers[n] = callback
+        generation = _sim.generations[self._id]
+        _sim.call(_TIMER, self._id, min(max(ms, 1), 0x7FFFFFFF), generation << 1 | bool(mode))
+
+    def deinit(self):
+        _sim.generations[self._id] = (_sim.generations[self._id] + 1) & 31
+        _sim.call(_TIMER, self._id, 0)
+
+    def value(self):
+        return utime.ticks_diff(utime.ticks_ms(), self._start)
+
+
+class WDT:
+    def __init__(self, id=0, timeout=5000):
+        if id != 0:
+            raise ValueError
+        if timeout <= 0:
+            raise ValueError("WDT timeout too short")
+        # The supervisor hears of a feed at most 16 times a timeout and adds that much grace.
+        self._quiet = timeout >> 4
+        self._fed = utime.ticks_ms()
+        _sim.call(_WDT_START, timeout)
+
+    def feed(self):
+        now = utime.ticks_ms()
+        if utime.ticks_diff(now, self._fed) >= self._quiet:
+            self._fed = now
+            _sim.call(_WDT_FEED)
+
+
+def reset():
+    _sim.reset(_sim.HARD)
+
+
+def soft_reset():
+    raise SystemExit
+
+
+def reset_cause():
+    return _sim.call(_INFO, 0)
+
+
+def wake_reason():
+    return TIMER_WAKE if reset_cause() == DEEPSLEEP_RESET else 0
+
+
+def unique_id():
+    return _sim.call(_INFO, 1)
+
+
+_freq = 160000000
+
+
+def freq(hz=None):
+    global _freq
+    if hz is None:
+        return _freq
+    if hz // 1000000 not in (20, 40, 80, 160, 240):
+        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    _freq = hz // 1000000 * 1000000
+
+
+def idle():
+    utime.sleep_ms(1)
+
+
+def disable_irq():
+    state = not _sim.masked
+    _sim.masked = True
+    return state
+
+
+def enable_irq(state=True):
+    _sim.masked = not state
+
+
+def lightsleep(ms=None):
+    utime.sleep_ms(0x7FFFFFFF if ms is None else ms)
+
+
+def deepsleep(ms=-1):
+    _sim.reset(_sim.DEEPSLEEP, ms)
+
+
+def bootloader(ms=0):
+    raise NotImplementedError("no bootloader in the simulator")
+
+
+def __getattr__(name):
+    # Loaded when used: most nodes have no I2C.
+    if name in ("I2C", "SoftI2C"):
+        import _sim_i2c as module
+    elif name in ("RTC", "PWM", "Signal", "time_pulse_us", "bitstream"):
+        import _sim_machine as module
+    else:
+        raise AttributeError(name)
+    return getattr(module, name)
