@@ -96,7 +96,7 @@ class Inbound:
     def _compact(self):
         at, have = self._at, self._n - self._at
         if at and have > 0:
-            self.view[:have] = self.view[at:self._n]
+            self.view[:have] = self.view[at : self._n]
         self._at = 0
         self._n = max(have, 0)
 
@@ -133,6 +133,6 @@ class Inbound:
         if start > at + size:
             raise LinkError("broker sent a message shorter than its topic")
         try:
-            return str(self.view[at + 2:end], "utf-8"), start
+            return str(self.view[at + 2 : end], "utf-8"), start
         except UnicodeError:
             raise LinkError("broker sent a topic that is not UTF-8")

@@ -23,8 +23,9 @@ class Link:
     lasts or lasted; `up_ms`: how long the connection holds or held.
     """
 
-    def __init__(self, clock, wifi, make_session, backoff, subscriptions, owner,
-                 clean_session=True):
+    def __init__(
+        self, clock, wifi, make_session, backoff, subscriptions, owner, clean_session=True
+    ):
         """`wifi`: a Wifi, or None where the network is always there. `make_session()` gives the
         Session for the next connection, its will set; it may be the same one each time.
         `subscriptions`: (topic, qos) pairs. `owner` has `on_up()`, which publishes what a new

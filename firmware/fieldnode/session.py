@@ -47,8 +47,18 @@ class Session(MQTTClient):
     tx_bytes = 2048  # queued for the socket; the largest packet is RESERVE less
     rx_bytes = 2048  # the largest incoming packet
 
-    def __init__(self, client_id, server, port=0, user=None, password=None, keepalive=60,
-                 ssl=None, clock=time, net=socket):
+    def __init__(
+        self,
+        client_id,
+        server,
+        port=0,
+        user=None,
+        password=None,
+        keepalive=60,
+        ssl=None,
+        clock=time,
+        net=socket,
+    ):
         """`ssl`: an SSLContext or None. `clock` and `net` stand in for `time` and `socket`."""
         super().__init__(client_id, server, port, user, password, keepalive, ssl)
         self.up = False
@@ -80,8 +90,9 @@ class Session(MQTTClient):
 
     def _check_size(self, size):
         if size + 5 > self.tx_bytes - RESERVE:
-            raise ValueError("packet of %d bytes: the limit is %d"
-                             % (size + 5, self.tx_bytes - RESERVE))
+            raise ValueError(
+                "packet of %d bytes: the limit is %d" % (size + 5, self.tx_bytes - RESERVE)
+            )
 
     def _next_pid(self):
         pid = self.pid % 65535 + 1
@@ -210,7 +221,7 @@ class Session(MQTTClient):
             self.up = True
         else:
             topic, start = inbound.topic(op, at, size)
-            payload = bytes(inbound.view[start:at + size])
+            payload = bytes(inbound.view[start : at + size])
             self._confirm(op, start)
             if self.cb is not None:
                 self.cb(topic, payload, bool(op & 1), bool(op & 8))
@@ -219,7 +230,7 @@ class Session(MQTTClient):
         # Before the callback: what restarts the node may not be delivered again.
         if op & 6:
             packets.head(self._wire.queue, 0x40, 2)
-            self._wire.queue.write(self._inbound.view[start - 2:start])
+            self._wire.queue.write(self._inbound.view[start - 2 : start])
             self._wire.flush()
 
     def _oversize(self, op, at, size):
@@ -242,8 +253,9 @@ class Session(MQTTClient):
             left = min(left, wire.left(self._pinged, PINGRESP_MS, "PINGRESP"))
         else:
             now = self._clock.ticks_ms()
-            quiet = max(self._clock.ticks_diff(now, self._heard),
-                        self._clock.ticks_diff(now, wire.sent))
+            quiet = max(
+                self._clock.ticks_diff(now, self._heard), self._clock.ticks_diff(now, wire.sent)
+            )
             if quiet >= self._ping_ms:
                 self.ping()
             else:

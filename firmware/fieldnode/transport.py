@@ -123,7 +123,8 @@ class Transport:
                 self._since = self.clock.ticks_ms()
                 try:
                     self._sock = self._ssl.wrap_socket(
-                        self._sock, server_hostname=self._host, do_handshake_on_connect=False)
+                        self._sock, server_hostname=self._host, do_handshake_on_connect=False
+                    )
                     self._register(select.POLLIN)
                 except (OSError, ValueError, MemoryError) as exc:
                     self._fail(exc)
@@ -176,15 +177,15 @@ class Transport:
     def _fail(self, exc):
         if self.fault is None:
             why = "closed by the other side" if exc is None else _why(exc)
-            self.fault = LinkError(
-                "%s %s:%d: %s" % (self.phase, self._host, self._port, why))
+            self.fault = LinkError("%s %s:%d: %s" % (self.phase, self._host, self._port, why))
 
     def left(self, since, limit, what):
         """Ms left of `limit` since the ticks `since`; raises LinkError when passed."""
         left = limit - self.clock.ticks_diff(self.clock.ticks_ms(), since)
         if left <= 0:
-            raise LinkError("%s %s:%d: no %s in %d ms" % (
-                self.phase, self._host, self._port, what, limit), True)
+            raise LinkError(
+                "%s %s:%d: no %s in %d ms" % (self.phase, self._host, self._port, what, limit), True
+            )
         return left
 
     def deadline(self):
@@ -212,4 +213,3 @@ class Transport:
             self._poll.modify(self._sock, want)
         for _ in self._poll.ipoll(ms):
             pass
-
