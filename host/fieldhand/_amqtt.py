@@ -14,12 +14,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from amqtt.broker import Broker
-from amqtt.contexts import BaseContext
-from amqtt.mqtt.packet import PUBLISH
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler, Subscription
-from amqtt.plugins.base import BaseAuthPlugin, BasePlugin
-from amqtt.session import Session
+from amqtt.broker import Broker  # type: ignore[import-untyped]
+from amqtt.contexts import BaseContext  # type: ignore[import-untyped]
+from amqtt.mqtt.packet import PUBLISH  # type: ignore[import-untyped]
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler, Subscription  # type: ignore[import-untyped]
+from amqtt.plugins.base import BaseAuthPlugin, BasePlugin  # type: ignore[import-untyped]
+from amqtt.session import Session  # type: ignore[import-untyped]
 
 
 @dataclass

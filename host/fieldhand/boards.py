@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fieldhand import paths
 from fieldhand.errors import FieldhandError, did_you_mean
 
 
@@ -33,19 +33,10 @@ class Board:
         return self.chip == "sim"
 
 
-def folder() -> Path:
-    """Where the board files are: in the installed package, else in the repository."""
-    here = Path(__file__).resolve().parent
-    for place in (here / "_boards", here.parents[1] / "boards"):
-        if place.is_dir():
-            return place
-    raise FieldhandError(f"no board files: neither {here / '_boards'} nor a boards folder exists")
-
-
 @cache
 def names() -> tuple[str, ...]:
     """The boards there are, sorted."""
-    return tuple(sorted(path.stem for path in folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in paths.boards().glob("*.toml")))
 
 
 @cache
@@ -55,7 +46,7 @@ def load(name: str) -> Board:
         raise FieldhandError(
             f"unknown board '{name}'{did_you_mean(name, names())}; boards: {', '.join(names())}"
         )
-    with (folder() / f"{name}.toml").open("rb") as file:
+    with (paths.boards() / f"{name}.toml").open("rb") as file:
         data = tomllib.load(file)
     pins = data["pins"]
     return Board(

@@ -24,13 +24,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fieldhand.errors import BrokerUnavailable
-
-if TYPE_CHECKING:
-    from amqtt.broker import Broker as AmqttBroker
-    from amqtt.session import Session
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
@@ -88,7 +84,7 @@ class Broker:
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._broker: AmqttBroker | None = None
+        self._broker: Any = None
         self._traffic: Any = None
         self._handlers: dict[int, Any] = {}
         self._started_at = 0.0
@@ -226,7 +222,7 @@ class Broker:
                 await asyncio.wait_for(broker.shutdown(), STOP_TIMEOUT_S)
             self._broker = None
 
-    def _on_connected(self, client_id: str, session: Session, before: Session | None) -> None:
+    def _on_connected(self, client_id: str, session: Any, before: Any) -> None:
         broker = self._broker
         if broker is None or client_id not in broker.sessions:
             return

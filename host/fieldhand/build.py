@@ -66,7 +66,7 @@ def node_json(
         settings["broker"]["tls"] = {"ca": CA_ON_NODE} if file.broker.tls_ca else {}
     if node.led is not None:
         settings["led"] = dict(node.led)
-    if any(address(sensor) is not None for sensor in node.sensors):
+    if any(address(sensor) is not None for sensor in settings["sensors"]):
         settings["i2c"] = dict(board.defaults["i2c"])
     try:
         nodeconfig.load(settings)

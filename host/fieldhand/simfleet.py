@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fieldhand import build, fleetfile, template
+from fieldhand import build, fleetfile, paths, template
 from fieldhand.fleetfile import FleetFile
+
+if TYPE_CHECKING:
+    from fieldhand.sim import Node
+
+CONSOLE_POLL_S = 0.3
 
 
 def example(dialect: str, count: int) -> FleetFile:
@@ -26,10 +33,20 @@ def example(dialect: str, count: int) -> FleetFile:
 
 
 @contextmanager
-def running(file: FleetFile, broker: tuple[str, int]) -> Iterator[list[str]]:
-    """Start every node of the file against a broker; yields their names, stops them at the end."""
+def running(
+    file: FleetFile,
+    broker: tuple[str, int],
+    tell: Callable[[str], object] | None = None,
+    everything: bool = False,
+) -> Iterator[list[str]]:
+    """Start every node of the file against a broker; yields their names, stops them at the end.
+
+    `tell` gets the lines the nodes print on their consoles: warnings, errors and tracebacks, or
+    `everything`.
+    """
     from fieldhand.sim import Simulator
 
+    paths.umqtt()  # the nodes would find out one by one, on their consoles
     with Simulator(broker=broker) as simulator:
         nodes = [
             simulator.add(build.node_json(file, node, broker=broker))
@@ -37,4 +54,30 @@ def running(file: FleetFile, broker: tuple[str, int]) -> Iterator[list[str]]:
         ]
         for node in nodes:
             node.start()
-        yield list(file.nodes)
+        done = threading.Event()
+        follower = threading.Thread(target=_follow, args=(nodes, tell, everything, done))
+        if tell is not None:
+            follower.start()
+        try:
+            yield list(file.nodes)
+        finally:
+            done.set()
+            if tell is not None:
+                follower.join()
+
+
+def _follow(
+    nodes: list[Node], tell: Callable[[str], object], everything: bool, done: threading.Event
+) -> None:
+    seen = dict.fromkeys((node.name for node in nodes), 0)
+    ended = False
+    while not ended:
+        ended = done.wait(CONSOLE_POLL_S)
+        for node in nodes:
+            mark = node.console.mark()
+            fresh = mark - seen[node.name]
+            seen[node.name] = mark
+            for line in node.console.lines()[-fresh:] if fresh else ():
+                # The firmware's own log lines begin with their level; the rest is unexpected.
+                if everything or not line.startswith(("D ", "I ")):
+                    tell(f"{node.name}: {line}")

@@ -144,6 +144,7 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
     type=click.IntRange(0, 65535),
     help="Of the broker that is started when --broker is not given.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print all the nodes say on their consoles.")
 @seconds_option("Stop after so long; without it, on Ctrl-C.")
 @json_option
 def sim(
@@ -152,6 +153,7 @@ def sim(
     count: int | None,
     dialect: str | None,
     port: int,
+    verbose: bool,
     seconds: float | None,
     as_json: bool,
 ) -> None:
@@ -172,7 +174,7 @@ def sim(
         if broker is None:
             started = stack.enter_context(Broker(port=port))
             broker = (started.host, started.port)
-        nodes = stack.enter_context(simfleet.running(fleet_file, broker))
+        nodes = stack.enter_context(simfleet.running(fleet_file, broker, note, verbose))
         if as_json:
             emit({"broker": {"host": broker[0], "port": broker[1]}, "nodes": nodes})
         else:

@@ -22,7 +22,7 @@ def node() -> None:
 def list_(file: Path | None, as_json: bool) -> None:
     """List the nodes."""
     fleet = need_file(file)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": n.name, "dialect": n.dialect, "board": n.board, "options": dict(n.options)}
         for n in fleet.nodes.values()
     ]

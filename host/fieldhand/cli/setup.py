@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fieldhand.cli.common import json_option, emit, note
+from fieldhand.cli.common import emit, json_option, note
 
 
 @click.command(short_help="Write a commented fleet.toml.")

@@ -1,0 +1,118 @@
+"""Pydantic models of a dialect's messages, from the same field tables as everything else.
+
+For programs that want typed payloads, a web framework's request bodies, or a second opinion on a
+message. `Dialect.decode` is what decides; a test holds the two to the same verdict.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from fieldhand import dialects as dialect_table
+from fieldhand.errors import FieldhandError
+from fieldproto import schema
+from fieldproto.extension import EXT, EXT_FIELDS
+from fieldproto.timestamps import parse_utc
+
+
+class Payload(BaseModel):
+    """Base of all generated models: nothing is converted, nothing unknown accepted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class _Open(Payload):
+    model_config = ConfigDict(extra="allow")
+
+
+@cache
+def model(dialect: str, message: str) -> type[Payload]:
+    """The model of a message: `model("dese", "telemetry").model_validate_json(payload)`.
+
+    Attribute names are those of the document; one that is a word of Python's or pydantic's own has
+    an underscore behind. Raises FieldhandError for an unknown dialect or message. Commands are not
+    covered: their parameters depend on the command.
+    """
+    for found in dialect_table.unbound(dialect).messages:
+        if found.name == message and found.kind != "command":
+            return _model(f"{dialect}_{message}", {f.name: f for f in found.fields}, "", True)
+    raise FieldhandError(f"dialect {dialect} has no message {message} with a model")
+
+
+def _model(
+    name: str, fields: dict[str, schema.Field], prefix: str, extension: bool = False
+) -> type[Payload]:
+    attributes: dict[str, Any] = {}
+    base: type[Payload] = Payload
+    for full, field in fields.items():
+        key = full.removeprefix(prefix)
+        if not full.startswith(prefix) or "." in key:
+            continue
+        kind = _type(f"{name}_{key}", field, fields, f"{full}.")
+        if key == "*":
+            extra: Any = kind if field.type == "any" else kind | None
+            space = {
+                "__annotations__": {"__pydantic_extra__": dict.__class_getitem__((str, extra))}
+            }
+            base = type(f"{name}_open", (_Open,), space)
+            continue
+        attributes[_attribute(key)] = (
+            (kind, Field(alias=key, description=field.doc or None))
+            if field.required
+            else (kind | None, Field(None, alias=key, description=field.doc or None))
+        )
+    if extension:
+        inner = _model(f"{name}{EXT}", {f.name: f for f in EXT_FIELDS}, "")
+        attributes["fh"] = (inner | None, Field(None, alias=EXT))
+    return create_model(name, __base__=base, **attributes)
+
+
+def _attribute(key: str) -> str:
+    import keyword
+
+    spelled = "".join(c if c.isalnum() or c == "_" else "_" for c in key).lstrip("_")
+    return f"{spelled}_" if keyword.iskeyword(spelled) or hasattr(BaseModel, spelled) else spelled
+
+
+def _type(name: str, field: schema.Field, fields: dict[str, schema.Field], children: str) -> Any:
+    if field.type == "object" and any(full.startswith(children) for full in fields):
+        return _model(name, fields, children)
+    if field.const is not None:
+        return Literal[field.const]
+    if field.values and not field.open:
+        words: Any = Literal.__getitem__(tuple(field.values))
+        return Annotated[words, BeforeValidator(_no_lookalike)]
+    if field.type in ("number", "int", "epoch"):
+        limits = Field(
+            ge=-schema.MAX_NUMBER if field.lo is None else field.lo,
+            le=schema.MAX_NUMBER if field.hi is None else field.hi,
+        )
+        if field.type == "number":
+            return Annotated[float, limits]
+        return Annotated[int, BeforeValidator(_whole), limits]
+    if field.type == "string":
+        limits = Field(min_length=int(field.lo or 0), max_length=int(field.hi or schema.MAX_STRING))
+        return Annotated[str, limits]
+    if field.type == "time":
+        return Annotated[str, AfterValidator(_utc)]
+    return {"bool": bool, "list": list[Any], "object": dict[str, Any], "any": Any}[field.type]
+
+
+def _whole(value: Any) -> Any:
+    # JSON has one kind of number: 25.0 is the whole number 25.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _no_lookalike(value: Any) -> Any:
+    # Literal compares with ==, and in Python 1 == True.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _utc(text: str) -> str:
+    parse_utc(text)
+    return text

@@ -1,0 +1,130 @@
+"""JSON Schema (draft 7) of a dialect's messages, from the field tables both ends decode with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from fieldproto.dialect import Dialect
+from fieldproto.extension import EXT, EXT_FIELDS
+from fieldproto.messages import Command, Message
+from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field
+
+# What `fieldproto.timestamps.parse_utc` reads.
+UTC_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00:00)$"
+
+Schema = dict[str, Any]
+
+
+def payload(dialect: Dialect, message: Message) -> Schema:
+    """The schema of a message's payload, the extension key included."""
+    if message.kind != "command":
+        return _with_extension(table(message.fields))
+    found = [_command(message, command) for command in dialect.commands]
+    return found[0] if len(found) == 1 else {"oneOf": found}
+
+
+def table(fields: Iterable[Field]) -> Schema:
+    """The schema of the object that a table of (dotted) fields describes."""
+    fields = list(fields)
+    return _object({field.name: field for field in fields}, "")
+
+
+def _command(message: Message, command: Command) -> Schema:
+    fields = {field.name: field for field in message.fields}
+    prefix = f"{message.params}." if message.params else ""
+    for param in command.params:
+        fields[prefix + param.name] = param
+    schema = _object(fields, "")
+    key = next(field.name for field in message.fields if field.means == "command")
+    schema["properties"][key] = {"const": command.name}
+    schema["title"] = command.name
+    if command.doc:
+        schema["description"] = command.doc
+    if message.params:
+        inner = schema["properties"][message.params]
+        inner["additionalProperties"] = False
+        # Left out, `parameters` could hide that one of them is required.
+        if any(param.required for param in command.params):
+            schema["required"].append(message.params)
+    return _with_extension(schema)
+
+
+def _with_extension(schema: Schema) -> Schema:
+    extension = table(EXT_FIELDS)
+    extension["description"] = (
+        "Fieldhand's extension: provenance, correlation and answers; absent with extras off"
+    )
+    schema["properties"][EXT] = extension
+    return schema
+
+
+def _object(fields: dict[str, Field], prefix: str) -> Schema:
+    properties: Schema = {}
+    required: list[str] = []
+    other: Schema | bool = False
+    for name, field in fields.items():
+        key = name.removeprefix(prefix)
+        if not name.startswith(prefix) or "." in key:
+            continue
+        schema = _field(field, fields, f"{name}.")
+        if key == "*":
+            other = schema or True
+            continue
+        properties[key] = schema
+        if field.required:
+            required.append(key)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": other,
+    }
+
+
+def _field(field: Field, fields: dict[str, Field], children: str) -> Schema:
+    schema: Schema
+    if field.type == "object" and any(name.startswith(children) for name in fields):
+        schema = _object(fields, children)
+    else:
+        schema = dict(_TYPES[field.type])
+    if field.type in ("number", "int", "epoch"):
+        schema["minimum"] = -MAX_NUMBER if field.lo is None else field.lo
+        schema["maximum"] = MAX_NUMBER if field.hi is None else field.hi
+    elif field.type == "string":
+        schema["maxLength"] = math.floor(field.hi or MAX_STRING)
+        if field.lo:
+            schema["minLength"] = math.ceil(field.lo)
+    if field.const is not None:
+        schema = {"const": field.const}
+    elif field.values:
+        words = list(field.values)
+        schema["examples" if field.open else "enum"] = words
+    # An optional field that is null counts as absent.
+    if not field.required and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    elif not field.required and "const" in schema:
+        schema = {"enum": [field.const, None]}
+    if field.doc:
+        schema["description"] = field.doc
+    if field.unit:
+        schema["x-unit"] = field.unit
+    if field.means:
+        schema["x-quantity" if field.unit else "x-means"] = field.means
+    return schema
+
+
+_TYPES: dict[str, Schema] = {
+    "number": {"type": "number"},
+    "int": {"type": "integer"},
+    "epoch": {"type": "integer"},
+    "string": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "time": {"type": "string", "format": "date-time", "pattern": UTC_PATTERN},
+    "list": {"type": "array"},
+    "object": {"type": "object"},
+    "any": {},
+}
