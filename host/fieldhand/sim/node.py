@@ -336,7 +336,7 @@ class Node:
                     "-X",
                     f"heapsize={self.heap}",
                     "-c",
-                    "import _sim; _sim.boot()",
+                    "import micropython; micropython.opt_level(3); import _sim; _sim.boot()",
                 ],
                 cwd=self.flash,
                 env=env,

@@ -173,6 +173,10 @@ class _End(asyncio.Protocol):
         self.held: bytes | None = None  # came in while the wire went deaf
         self.ghost = False
 
+    @property
+    def open(self) -> bool:
+        return self.transport is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
@@ -309,7 +313,7 @@ class Wire:
     async def _dial(self, end: _End) -> None:
         loop = asyncio.get_running_loop()
         await self._hears.wait()  # deaf, nothing gets through; what is sent waits
-        if end.transport is None:
+        if not end.open:
             return
         host, port = self._broker()
         peer = _End(self)
@@ -320,7 +324,7 @@ class Wire:
             if end.transport:
                 abort(end.transport)
             return
-        if end.transport is None or peer.transport is None:
+        if not end.open or peer.transport is None:
             if peer.transport:
                 peer.transport.close()
             return

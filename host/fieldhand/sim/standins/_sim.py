@@ -68,6 +68,16 @@ def data(buf):
     return buf.encode() if isinstance(buf, str) else bytes(buf)
 
 
+class Lean:
+    """What nodes rarely call is in _sim_rare, as `Class_method`, and loaded when it is called."""
+
+    def __getattr__(self, name):
+        import _sim_rare
+
+        method = getattr(_sim_rare, type(self).__name__ + "_" + name)
+        return lambda *args, **kwargs: method(self, *args, **kwargs)
+
+
 def call(op, a=0, b=0, c=0, payload=None):
     """Ask for `op`; returns an int or bytes. Raises what the supervisor says the chip raises."""
     global _busy
@@ -163,6 +173,15 @@ def _interrupts():
 
 def boot():
     """What the board does after power-up: boot.py, main.py, then the REPL."""
+    # Without line numbers, and before the program splits the heap up.
+    import time  # noqa: F401
+
+    import esp32  # noqa: F401
+    import machine  # noqa: F401
+    import network  # noqa: F401
+
+    micropython.opt_level(0)
+    gc.collect()
     scope = {"__name__": "__main__"}
     for name in ("boot.py", "main.py"):
         try:
@@ -186,3 +205,4 @@ _out0, _out1 = bytearray(16), bytearray(16)
 _in0, _in1 = bytearray(8), bytearray(8)
 _wire0, _wire1, _wire2 = _open(0), _open(1), _open(2)
 _thread.start_new_thread(_interrupts, ())
+del _open, _interrupts

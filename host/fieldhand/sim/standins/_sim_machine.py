@@ -1,4 +1,4 @@
-"""The rarer parts of `machine`: RTC, PWM, Signal, time_pulse_us."""
+"""The rarer parts of `machine`."""
 
 import time
 
@@ -6,9 +6,17 @@ import _sim
 import utime
 from micropython import const
 
+SLEEP = const(2)
+DEEPSLEEP = const(4)
+PIN_WAKE = const(2)
+EXT0_WAKE = const(2)
+EXT1_WAKE = const(3)
+TIMER_WAKE = const(4)
+
 _RTC_SET = const(19)
 _RTC_MEMORY = const(20)
 _PWM = const(26)
+_INFO = const(27)
 _RTC_MEMORY_MAX = const(2048)
 
 
@@ -121,3 +129,49 @@ def time_pulse_us(pin, level, timeout_us=1000000):
 
 def bitstream(*args):
     raise NotImplementedError("no bitstream in the simulator")
+
+
+_freq = 160000000
+
+
+def freq(hz=None):
+    global _freq
+    if hz is None:
+        return _freq
+    if hz // 1000000 not in (20, 40, 80, 160, 240):
+        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    _freq = hz // 1000000 * 1000000
+
+
+def wake_reason():
+    return TIMER_WAKE if _sim.call(_INFO, 0) == _sim.DEEPSLEEP else 0
+
+
+def soft_reset():
+    raise SystemExit
+
+
+def idle():
+    utime.sleep_ms(1)
+
+
+def disable_irq():
+    state = not _sim.masked
+    _sim.masked = True
+    return state
+
+
+def enable_irq(state=True):
+    _sim.masked = not state
+
+
+def lightsleep(ms=None):
+    utime.sleep_ms(0x7FFFFFFF if ms is None else ms)
+
+
+def deepsleep(ms=-1):
+    _sim.reset(_sim.DEEPSLEEP, ms)
+
+
+def bootloader(ms=0):
+    raise NotImplementedError("no bootloader in the simulator")

@@ -7,15 +7,9 @@ _NVS_OPEN = const(14)
 _NVS_GET = const(15)
 _NVS_SET = const(16)
 _NVS_COMMIT = const(17)
-_INFO = const(27)
-
-HEAP_DATA = const(4)
-HEAP_EXEC = const(1)
-WAKEUP_ALL_LOW = False
-WAKEUP_ANY_HIGH = True
 
 
-class NVS:
+class NVS(_sim.Lean):
     def __init__(self, namespace):
         self._name = namespace.encode()
         _sim.call(_NVS_OPEN, 0, 0, 0, self._name)
@@ -41,46 +35,11 @@ class NVS:
         value[: len(data)] = data
         return len(data)
 
-    def erase_key(self, key):
-        _sim.call(_NVS_SET, 2, 0, 0, self._key(key))
-
     def commit(self):
         _sim.call(_NVS_COMMIT, 0, 0, 0, self._name)
 
 
-def raw_temperature():
-    """Fahrenheit, as the ESP32's sensor gives it."""
-    return _sim.call(_INFO, 2)
+def __getattr__(name):
+    import _sim_esp32
 
-
-def idf_heap_info(capabilities):
-    """(total, free, largest free block, least free seen) of the IDF heap, constant here."""
-    return [(229376, 110592, 65536, 98304)]
-
-
-class Partition:
-    BOOT = 0
-    RUNNING = 1
-    TYPE_APP = 0
-    TYPE_DATA = 1
-
-    def __init__(self, id):
-        if id not in (self.BOOT, self.RUNNING, "factory"):
-            raise OSError(2)
-
-    def info(self):
-        return (0, 0, 0x10000, 0x1F0000, "factory", False)
-
-    @staticmethod
-    def find(type=1, subtype=255, label=None, block_size=None):
-        return [Partition("factory")] if type == 0 else []
-
-    @staticmethod
-    def mark_app_valid_cancel_rollback():
-        raise OSError(-261)  # the stock image is built without rollback
-
-    def set_boot(self):
-        pass
-
-    def get_next_update(self):
-        raise OSError(2)  # one app partition only
+    return getattr(_sim_esp32, name)

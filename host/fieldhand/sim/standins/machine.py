@@ -14,13 +14,6 @@ WDT_RESET = const(3)
 DEEPSLEEP_RESET = const(4)
 SOFT_RESET = const(5)
 
-SLEEP = const(2)
-DEEPSLEEP = const(4)
-PIN_WAKE = const(2)
-EXT0_WAKE = const(2)
-EXT1_WAKE = const(3)
-TIMER_WAKE = const(4)
-
 _PIN_INIT = const(1)
 _PIN_SET = const(2)
 _PIN_GET = const(3)
@@ -45,28 +38,10 @@ def _number(pin):
     raise ValueError("invalid pin")
 
 
-class _PinIrq:
-    def __init__(self, n):
-        self._n = n
-        self._trigger = 0
-
-    def __call__(self):
-        handler = _sim.handlers[self._n]
-        if handler:
-            handler(_sim.arguments[self._n])
-
-    def trigger(self, trigger=None):
-        old = self._trigger
-        if trigger is not None:
-            self._trigger = trigger
-            _sim.call(_PIN_IRQ, self._n, trigger)
-        return old
-
-
 _pins = {}
 
 
-class Pin:
+class Pin(_sim.Lean):
     IN = 1
     OUT = 3
     OPEN_DRAIN = 7
@@ -88,7 +63,6 @@ class Pin:
         if self is None:
             self = object.__new__(cls)
             self._n = n
-            self._irq = None
             _pins[n] = self
         return self
 
@@ -116,22 +90,13 @@ class Pin:
     def off(self):
         _sim.call(_PIN_SET, self._n, 0)
 
-    def toggle(self):
-        _sim.call(_PIN_SET, self._n, 2)
-
     def irq(self, handler=None, trigger=3, *, wake=None):
-        if self._irq is None:
-            self._irq = _PinIrq(self._n)
         _sim.arguments[self._n] = self
         _sim.handlers[self._n] = handler
-        self._irq.trigger(trigger if handler else 0)
-        return self._irq
-
-    def __repr__(self):
-        return "Pin(%d)" % self._n
+        _sim.call(_PIN_IRQ, self._n, trigger if handler else 0)
 
 
-class ADC:
+class ADC(_sim.Lean):
     ATTN_0DB = 0
     ATTN_2_5DB = 1
     ATTN_6DB = 2
@@ -141,9 +106,6 @@ class ADC:
     WIDTH_11BIT = 11
     WIDTH_12BIT = 12
 
-    # mV of a full reading, by attenuation.
-    _FULL = (1100, 1500, 2200, 3300)
-
     def __init__(self, pin, *, atten=0):
         self._n = _number(pin)
         if self._n < 32 and not _ADC2 >> self._n & 1:
@@ -151,18 +113,10 @@ class ADC:
         self._bits = 12
         self.atten(atten)
 
-    def init(self, *, atten=0):
-        self.atten(atten)
-
     def atten(self, atten):
         if not 0 <= atten <= 3:
             raise ValueError("invalid atten")
         self._atten = atten
-
-    def width(self, bits):
-        if not 9 <= bits <= 12:
-            raise ValueError("invalid bits")
-        self._bits = bits
 
     def read(self):
         return _sim.call(_ADC, self._n, self._atten) >> (12 - self._bits)
@@ -171,14 +125,11 @@ class ADC:
         raw = self.read()
         return raw << (16 - self._bits) | raw >> (2 * self._bits - 16)
 
-    def read_uv(self):
-        return _sim.call(_ADC, self._n, self._atten) * self._FULL[self._atten] // 4095 * 1000
-
 
 _timers = [None] * _TIMERS
 
 
-class Timer:
+class Timer(_sim.Lean):
     ONE_SHOT = 0
     PERIODIC = 1
 
@@ -218,9 +169,6 @@ class Timer:
         _sim.generations[self._id] = (_sim.generations[self._id] + 1) & 31
         _sim.call(_TIMER, self._id, 0)
 
-    def value(self):
-        return utime.ticks_diff(utime.ticks_ms(), self._start)
-
 
 class WDT:
     def __init__(self, id=0, timeout=5000):
@@ -244,66 +192,18 @@ def reset():
     _sim.reset(_sim.HARD)
 
 
-def soft_reset():
-    raise SystemExit
-
-
 def reset_cause():
     return _sim.call(_INFO, 0)
-
-
-def wake_reason():
-    return TIMER_WAKE if reset_cause() == DEEPSLEEP_RESET else 0
 
 
 def unique_id():
     return _sim.call(_INFO, 1)
 
 
-_freq = 160000000
-
-
-def freq(hz=None):
-    global _freq
-    if hz is None:
-        return _freq
-    if hz // 1000000 not in (20, 40, 80, 160, 240):
-        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
-    _freq = hz // 1000000 * 1000000
-
-
-def idle():
-    utime.sleep_ms(1)
-
-
-def disable_irq():
-    state = not _sim.masked
-    _sim.masked = True
-    return state
-
-
-def enable_irq(state=True):
-    _sim.masked = not state
-
-
-def lightsleep(ms=None):
-    utime.sleep_ms(0x7FFFFFFF if ms is None else ms)
-
-
-def deepsleep(ms=-1):
-    _sim.reset(_sim.DEEPSLEEP, ms)
-
-
-def bootloader(ms=0):
-    raise NotImplementedError("no bootloader in the simulator")
-
-
 def __getattr__(name):
-    # Loaded when used: most nodes have no I2C.
+    # Loaded when used: the board has all this in ROM, we pay for it in the node's heap.
     if name in ("I2C", "SoftI2C"):
         import _sim_i2c as module
-    elif name in ("RTC", "PWM", "Signal", "time_pulse_us", "bitstream"):
-        import _sim_machine as module
     else:
-        raise AttributeError(name)
+        import _sim_machine as module
     return getattr(module, name)

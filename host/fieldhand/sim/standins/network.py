@@ -23,33 +23,9 @@ _DISCONNECT = const(2)
 _STATUS = const(3)
 _ISCONNECTED = const(4)
 _RSSI = const(5)
-_SCAN = const(6)
-_IFCONFIG = const(7)
-_MAC = const(8)
-
-_hostname = "mpy-esp32"
-_country = "XX"
 
 
-def hostname(name=None):
-    global _hostname
-    if name is None:
-        return _hostname
-    if len(name) > 32:
-        raise ValueError
-    _hostname = name
-
-
-def country(code=None):
-    global _country
-    if code is None:
-        return _country
-    if len(code) != 2:
-        raise ValueError
-    _country = code
-
-
-class WLAN:
+class WLAN(_sim.Lean):
     IF_STA = 0
     IF_AP = 1
     SEC_OPEN = 0
@@ -57,8 +33,6 @@ class WLAN:
     PM_NONE = 0
     PM_PERFORMANCE = 1
     PM_POWERSAVE = 2
-
-    _settings = {"reconnects": -1, "txpower": 20.0, "pm": 1, "channel": 6, "protocol": 7}
 
     def __init__(self, interface=0):
         if interface not in (STA_IF, AP_IF):
@@ -87,57 +61,20 @@ class WLAN:
     def status(self, param=None):
         if param is None:
             return None if self._ap else _sim.call(_WLAN, _STATUS)
-        if param == "rssi":
-            self._need(STA_IF)
+        if param == "rssi" and not self._ap:
             return _sim.call(_WLAN, _RSSI)
-        if param == "stations":
-            self._need(AP_IF)
+        if param in ("rssi", "stations"):
+            if not self._ap:
+                raise OSError("AP required")
+            if param == "rssi":
+                raise OSError("STA required")
             return []
         raise ValueError("unknown status param")
 
-    def scan(self):
-        found = []
-        for entry in _sim.call(_WLAN, _SCAN).split(b"\n"):
-            if entry:
-                ssid, rssi = entry.split(b"\0")
-                found.append((ssid, b"\x02\0\0\0\0\x01", 6, int(rssi), 3, False))
-        return found
 
-    def ifconfig(self, config=None):
-        if config is None:
-            return tuple(_sim.call(_WLAN, _IFCONFIG).decode().split())
-        if config != "dhcp" and len(config) != 4:
-            raise ValueError("invalid arguments")
+def __getattr__(name):
+    if name in ("hostname", "country"):
+        import _sim_rare
 
-    def config(self, *args, **kwargs):
-        if kwargs:
-            if args:
-                raise TypeError("either pos or kw args are allowed")
-            for key in kwargs:
-                if key in ("hostname", "dhcp_hostname"):
-                    hostname(kwargs[key])
-                elif key in ("ssid", "essid", "key", "password", "security", "authmode", "hidden"):
-                    self._need(AP_IF)
-                elif key == "mac" or key in self._settings:
-                    self._settings[key] = kwargs[key]
-                else:
-                    raise ValueError("unknown config param")
-            return
-        if len(args) != 1:
-            raise TypeError("can query only one param")
-        key = args[0]
-        if key == "mac":
-            return self._settings.get("mac") or _sim.call(_WLAN, _MAC)
-        if key in ("ssid", "essid"):
-            return _sim.call(_WLAN, _STATUS, 1).decode()
-        if key in ("hostname", "dhcp_hostname"):
-            return _hostname
-        if key in ("hidden", "security", "authmode"):
-            self._need(AP_IF)
-        if key not in self._settings:
-            raise ValueError("unknown config param")
-        return self._settings[key]
-
-    def _need(self, interface):
-        if self._ap != interface:
-            raise OSError("AP required" if interface else "STA required")
+        return getattr(_sim_rare, name)
+    raise AttributeError(name)
