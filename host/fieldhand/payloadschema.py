@@ -75,12 +75,15 @@ def _object(fields: dict[str, Field], prefix: str) -> Schema:
         properties[key] = schema
         if field.required:
             required.append(key)
-    return {
+    schema: Schema = {
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": other,
     }
+    if other is not False:
+        schema["propertyNames"] = {"minLength": 1, "maxLength": MAX_STRING}
+    return schema
 
 
 def _field(field: Field, fields: dict[str, Field], children: str) -> Schema:
