@@ -41,7 +41,8 @@ class LinkError(Exception):
 
 def _why(exc):
     code = exc.args[0] if exc.args else ""
-    return errno.errorcode.get(code) or str(exc) or type(exc).__name__
+    # mbedTLS ends its sentences with a newline.
+    return errno.errorcode.get(code) or str(exc).strip() or type(exc).__name__
 
 
 class Transport:
