@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
 from fieldproto import schema
-from fieldproto.extension import EXT, EXT_FIELDS
+from fieldproto.extension import EXT
+from fieldproto.uplink import EXT_FIELDS
 from fieldproto.timestamps import parse_utc
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fieldproto.dialect import Dialect
-from fieldproto.extension import EXT, EXT_FIELDS
+from fieldproto.extension import EXT
+from fieldproto.uplink import EXT_FIELDS
 from fieldproto.messages import Command, Message
 from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field
 

@@ -1,9 +1,9 @@
 """Payloads to records, by a dialect's tables. What each function does: `Dialect`."""
 
 from .errors import MessageError
-from .extension import EXT, EXT_FIELDS, MAX_ID
+from .extension import EXT, MAX_ID
 from .jsonstrict import loads
-from .messages import ATTRIBUTES, Record
+from .messages import Record
 from .schema import FieldError, read, under
 
 
@@ -42,16 +42,21 @@ def _text(obj, key):
 
 
 def _decode(d, message, names, obj, node):
-    ext = obj.pop(EXT, None)
-    if ext is not None and not isinstance(ext, dict):
+    ext = obj.pop(EXT, None) or {}
+    if not isinstance(ext, dict):
         raise FieldError(EXT, "is not an object")
-    try:
-        ext = read(ext or {}, EXT_FIELDS)
-    except FieldError as error:
-        raise FieldError(EXT + "." + error.field, error.reason) from None
-    if message.kind == "command":
-        values = _read_command(d, message, obj)
+    if message.sender == "host":
+        values = (
+            _read_command(d, message, obj)
+            if message.kind == "command"
+            else read(obj, message.fields)
+        )
+        if ext:
+            values["id"] = _only_id(ext)
     else:
+        from . import uplink
+
+        ext = uplink.read_extension(ext)
         values = read(obj, message.fields)
     for key in names:
         wanted = node if key == "node" and node else d.options.get(key)
@@ -67,7 +72,19 @@ def _decode(d, message, names, obj, node):
             raise FieldError(_named(message, key), "is another %s" % key)
     if node and values.get("node", node) != node:
         raise FieldError(_named(message, "node"), "is another node")
-    return _records(d, message, values, ext)
+    if message.sender == "host":
+        return [Record(d.name, message.name, message.kind, values.pop("node", None), values, ext)]
+    return uplink.records(d, message, values, ext)
+
+
+def _only_id(ext):
+    for key in ext:
+        if key != "id":
+            raise FieldError(EXT + "." + key, "is not a field of this message")
+    name = _text(ext, "id")
+    if not name:
+        raise FieldError(EXT + ".id", "is not a string of 1 to %d characters" % MAX_ID)
+    return name
 
 
 def _read_command(d, message, obj):
@@ -89,67 +106,7 @@ def _read_command(d, message, obj):
             out[name] = values[name]
     out["action"] = command.action
     out["params"] = params
-    return out
-
-
-def _records(d, message, values, ext):
-    node = values.pop("node", None)
-    kind = message.kind
-    records = []
-    also = ext.pop("also", {})
-    for key in also:
-        if (
-            kind == "reading"
-            and (isinstance(also[key], (str, dict, list, bool)))
-            and key != "firmware"
-        ):
-            raise FieldError("%s.also.%s" % (EXT, key), "is not a number")
-        values.setdefault(key, also[key])
-    if kind == "reading" and not [name for name in values if name not in ATTRIBUTES]:
-        raise FieldError("", "carries no reading")
-    if kind == "command" and values.get("id") is None:
-        values["id"] = ext.get("id")
-    ack = ext.pop("ack", None)
-    alert = ext.pop("alert", None)
-    if kind == "status":
-        if "activity" in values and "state" not in values:
-            gone = values["activity"] == "offline"
-            values["state"] = "offline" if gone else "online"
-        native = {}
-        for name in ("command", "state", "error"):
-            value = values.pop("ack." + name, None)
-            if value is not None:
-                native[name] = value
-        if ack is None and native.get("command"):
-            ack = native
-        values.setdefault("state", "online")
-    elif kind == "reply":
-        ack = _reply(values, ack)
-    if kind != "reply":
-        records.append(Record(d.name, message.name, kind, node, values, ext))
-    for kind, part in (("reply", ack), ("alert", alert)):
-        if part is not None:
-            if kind == "reply":
-                part.setdefault("state", "done")
-            part.setdefault("time", values.get("time"))
-            records.append(Record(d.name, message.name, kind, node, part, ext))
-    return records
-
-
-def _reply(values, ack):
-    """The canonical answer of a reply message; what the extension key adds wins."""
-    out: dict = {"data": {}}
-    for name in values:
-        if name in ("id", "command", "state", "error", "time", "org", "company"):
-            out[name] = values[name]
-        elif name == "data":
-            out["data"].update(values["data"])
-        else:
-            out["data"][name] = values[name]
-    if ack is not None:
-        data = ack.pop("data", {})
-        out.update(ack)
-        out["data"].update(data)
+    out.setdefault("id", None)
     return out
 
 

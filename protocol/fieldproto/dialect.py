@@ -89,7 +89,9 @@ class Dialect:
         time: "int | None" = None,
     ) -> Packet:
         """The packet of a command with parameters by their wire names. Raises MessageError."""
-        return encoding.encode_command(self, node, name, params, id, time)
+        from . import downlink
+
+        return downlink.encode_command(self, node, name, params, id, time)
 
     def encode_reply(
         self,

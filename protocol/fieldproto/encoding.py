@@ -5,14 +5,14 @@ import json
 from .errors import MessageError
 from .extension import EXT
 from .messages import ATTRIBUTES, Packet
-from .schema import FieldError, put_wild, read, under, write
+from .schema import FieldError, put_wild, read, write
 
 
 def encode(d, kind, node, values, ext=None):
     message = d.message(kind)
     if message is None:
         raise MessageError(d.name, kind, "", "is not a message of this dialect")
-    return _encode(d, message, message.fields, node, values, ext)
+    return encode_message(d, message, message.fields, node, values, ext)
 
 
 def will(d, node, values):
@@ -23,39 +23,7 @@ def will(d, node, values):
     for field in message.fields:
         if field.required and field.means in values and field.means not in gone:
             gone[field.means] = values[field.means]
-    return _encode(d, message, message.fields, node, gone, None)
-
-
-def encode_command(
-    d,
-    node,
-    name,
-    params,
-    id=None,
-    time=None,
-):
-    message = d.message("command")
-    command = d.command(name)
-    if message is None or command is None:
-        raise MessageError(d.name, name, "", "is not a command of this dialect")
-    fields = message.fields + under(message.params, command.params)
-    known = [field.name for field in command.params]
-    values = {"command": name, "id": id, "time": time}
-    for key in params:
-        if key not in known:
-            allowed = ", ".join(known) or "none"
-            raise MessageError(d.name, name, key, "is not a parameter; it takes %s" % allowed)
-    try:
-        for field in command.params:
-            if params.get(field.name) is not None:
-                values[field.means] = field.read(params[field.name])
-            elif field.required:
-                raise ValueError("is required")
-    except ValueError as error:
-        raise MessageError(d.name, name, field.name, str(error)) from None
-    carries_id = any([field.means == "id" for field in message.fields])
-    ext = None if carries_id or id is None else {"id": id}
-    return _encode(d, message, fields, node, values, ext)
+    return encode_message(d, message, message.fields, node, gone, None)
 
 
 def encode_reply(d, node, reply, status, ext=None):
@@ -85,7 +53,7 @@ def encode_reply(d, node, reply, status, ext=None):
                 ack[key] = reply[key]
         ext = dict(ext or {})
         ext["ack"] = ack
-    return _encode(d, message, message.fields, node, values, ext)
+    return encode_message(d, message, message.fields, node, values, ext)
 
 
 def encode_alert(d, node, alert, status, ext=None):
@@ -98,7 +66,7 @@ def encode_alert(d, node, alert, status, ext=None):
     return encode(d, "status", node, status, ext)
 
 
-def _encode(d, message, fields, node, values, ext):
+def encode_message(d, message, fields, node, values, ext):
     values = dict(values)
     values["node"] = node
     values.update(d.options)
@@ -137,7 +105,9 @@ def _rest(d, message, obj, used, values):
         value = values[name]
         if name in used or name in d.options or value is None or name[:4] == "ack.":
             continue
-        if message.kind == "reading" and wild is not None and name not in ATTRIBUTES:
+        if message.kind == "reading" and name in ATTRIBUTES:
+            continue  # the status says it
+        if message.kind == "reading" and wild is not None:
             put_wild(obj, wild, name, value)
         elif name not in ("node", "state", "activity", "time"):
             also[name] = round(value, 2) if isinstance(value, float) else value
