@@ -131,7 +131,7 @@ class Node:
 
     # What the link tells
 
-    def on_up(self, session_present):
+    def on_up(self):
         """Connected and subscribed: birth, and what was not acknowledged once more."""
         self.outbox.unsend()
         self.notices.unsend()

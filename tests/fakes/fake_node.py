@@ -169,7 +169,7 @@ class FakeLink:
 
     def connect(self):
         self.up = True
-        self.node.on_up(False)
+        self.node.on_up()
 
     def lose(self):
         self.up = False

@@ -142,7 +142,7 @@ class MicroPythonTest(pytest.Item):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.function, self.line, self.umqtt = function, line, umqtt
+        self.entry, self.line, self.umqtt = function, line, umqtt
         self.heapsize, self.timeout_s = heapsize, timeout_s
         self.add_marker("firmware")
 
@@ -161,7 +161,7 @@ class MicroPythonTest(pytest.Item):
             "FIELDHAND_ROOT": str(ROOT),
         }
         command = [interpreter, "-X", f"heapsize={self.heapsize}", str(lib / "run_one.py")]
-        command += [str(self.path), self.function]
+        command += [str(self.path), self.entry]
         with tempfile.TemporaryDirectory(prefix="fieldtest-") as scratch:
             code, output = _run(command, environment, scratch, self.timeout_s)
         self._judge(code, output)
@@ -181,7 +181,7 @@ class MicroPythonTest(pytest.Item):
                 hint = "\n(no umqtt.simple here: run tools/get_umqtt.py)"
             raise FirmwareFailure(output + hint)
         if PASSED not in lines:
-            raise FirmwareFailure(f"the process ended before {self.function} did\n{output}")
+            raise FirmwareFailure(f"the process ended before {self.entry} did\n{output}")
         self.add_report_section("call", "MicroPython", output)
 
     def repr_failure(self, excinfo, style=None):
