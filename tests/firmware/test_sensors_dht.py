@@ -43,11 +43,11 @@ def test_waits_between_measurements():
         ("dht22", 2000, (2, 0, 1, 0, 3)),
     ):
         sensor, device, clock = make(kind, frame)
-        assert sensor.start() == rest, "after power-up"
-        clock.pass_ms(rest)
+        assert sensor.start() == rest + 1, "after power-up"
+        clock.pass_ms(rest + 1)
         sensor.read()
         clock.pass_ms(300)
-        assert sensor.start() == rest - 300, "send_now right after a reading"
+        assert sensor.start() == rest - 299, "send_now right after a reading"
         raises(SensorError, sensor.read)
         assert device.measured == 1
         clock.pass_ms(30000)
@@ -77,4 +77,4 @@ def test_faults():
     clock.pass_ms(sensor.start())
     device.error = OSError(116)
     raises(SensorError, sensor.read)
-    assert sensor.start() == 2000, "a failed measurement needs its rest as well"
+    assert sensor.start() == 2001, "a failed measurement needs its rest as well"

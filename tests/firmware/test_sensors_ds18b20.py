@@ -59,8 +59,8 @@ def test_undefined_bits_of_low_resolutions():
 
 def test_conversion_takes_its_time_without_blocking():
     (sensor,), bus, clock = make({ROM: (0x0191, 0x7F)})
-    assert sensor.start() == 750
-    clock.pass_ms(749)
+    assert sensor.start() == 751
+    clock.pass_ms(750)
     raises(SensorError, sensor.read)
     clock.pass_ms(1)
     assert sensor.read() == [("water_temperature", 25.0625)]
@@ -79,10 +79,10 @@ def test_several_share_a_bus_and_a_conversion():
     )
     found, bus, clock = make({ROM: (0x0191, 0x7F), OTHER: (0xFF5E, 0x7F)}, *configs)
     water, soil = found
-    assert water.start() == 750
+    assert water.start() == 751
     clock.pass_ms(50)
-    assert soil.start() == 700
-    clock.pass_ms(700)
+    assert soil.start() == 701
+    clock.pass_ms(701)
     assert water.read() == [("water_temperature", 25.0625)]
     assert soil.read() == [("soil_temperature", -10.125)]
     assert (bus.conversions, bus.scans) == (1, 0)

@@ -27,8 +27,9 @@ def reading(sensor, clock):
 def test_ph_data_sheet_example():
     # EZO-pH data sheet, "Taking reading": R, 900 ms, then 1, "9.560", 0.
     sensor, device, _, clock = make("ph", b"9.560")
-    assert sensor.start() == 900
-    clock.pass_ms(900)
+    wait = sensor.start()
+    assert 900 <= wait <= 1000
+    clock.pass_ms(wait)
     assert sensor.read() == [("ph", 9.56)]
     assert device.commands == ["R"]
 
@@ -42,8 +43,9 @@ def test_orp_and_another_address():
 def test_ec_in_siemens_and_tds():
     # 1413 µS/cm is the common calibration solution; the circuit's TDS factor is 0.54.
     sensor, _, _, clock = make("ec", b"1413")
-    assert sensor.start() == 600
-    clock.pass_ms(600)
+    wait = sensor.start()
+    assert 600 <= wait <= 700
+    clock.pass_ms(wait)
     got = dict(sensor.read())
     assert abs(got["ec"] - 1.413) < 1e-6 and abs(got["tds"] - 763.02) < 0.001
     sensor, _, _, clock = make("tds", b"1413", tds_factor=0.5)
@@ -96,8 +98,8 @@ def test_a_command_is_not_sent_into_a_busy_circuit():
     sensor, device, _, clock = make("ph", b"7.00")
     sensor.start()
     clock.pass_ms(500)
-    assert raises(SensorError, sensor.start).reason == "busy for another 400 ms"
-    clock.pass_ms(400)
+    assert raises(SensorError, sensor.start).reason == "busy for another 450 ms"
+    clock.pass_ms(450)
     assert reading(sensor, clock) == [("ph", 7.0)]
 
 
@@ -109,15 +111,15 @@ def test_temperature_compensation():
     sensor.compensate(19.5)
     assert device.commands[-1] == "T,19.5"
     raises(SensorError, sensor.start)
-    clock.pass_ms(300)
-    sensor.start()
+    clock.pass_ms(350)
+    wait = sensor.start()
     sensor.compensate(30)
     assert device.commands[-1] == "R", "not in the middle of a reading"
-    clock.pass_ms(900)
+    clock.pass_ms(wait)
     sensor.read()
     sensor.compensate(30)
     assert device.commands[-1] == "T,30.0"
-    clock.pass_ms(300)
+    clock.pass_ms(350)
     raises(SensorError, sensor.compensate, 140)
     raises(SensorError, sensor.compensate, float("nan"))
 
@@ -125,7 +127,7 @@ def test_temperature_compensation():
 def test_the_temperature_is_told_again_after_a_failure():
     sensor, device, _, clock = make("ec", b"1413")
     sensor.compensate(19.5)
-    clock.pass_ms(300)
+    clock.pass_ms(350)
     device.raw = b"\xff"
     raises(SensorError, reading, sensor, clock)
     device.raw = None
@@ -150,7 +152,7 @@ def test_calibration_commands():
     ):
         sensor, device, _, clock = make(quantity, b"7.00")
         ms = sensor.calibrate(quantity, value)
-        assert ms == (600 if quantity in ("ec", "tds") else 900)
+        assert ms >= (600 if quantity in ("ec", "tds") else 900)
         clock.pass_ms(max(ms, 900))
         sensor.calibrated()
         assert device.commands == [command]

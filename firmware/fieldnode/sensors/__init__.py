@@ -1,5 +1,7 @@
 """Sensors: `build()` makes those node.json names, importing only the drivers they need."""
 
+import gc
+
 from fieldproto.sensortypes import SensorConfigError, check, yields
 
 # Type -> module. A driver's module has `create(config, buses)`.
@@ -36,6 +38,8 @@ def build(configs, hal, clock, i2c=None):
     found = []
     for index, config in enumerate(configs):
         kind = config["type"]
+        # A first collection in the middle of an import leaves holes the rest of it does not fit.
+        gc.collect()
         driver = __import__(
             "fieldnode.sensors." + _MODULES.get(kind, kind), None, None, ("create",)
         )

@@ -69,7 +69,9 @@ class Sensor:
         Raises SensorError.
         """
         self._began = None
-        self._wait = self._start()
+        wait = self._start()
+        # Ticks are truncated: n of them may be little more than n - 1 ms.
+        self._wait = wait + 1 if wait else 0
         self._began = self._clock.ticks_ms()
         return self._wait
 

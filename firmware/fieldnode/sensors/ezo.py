@@ -13,7 +13,8 @@ _REPLY_SIZE = const(40)
 _SUCCESS = const(1)
 _CODES = {2: "syntax error (code 2)", 254: "still processing (code 254)", 255: "no data (code 255)"}
 
-# Command processing times in ms.
+# Command processing times in ms, and what a circuit may be slower: too early costs a reading.
+_MARGIN_MS = const(50)
 _SET_MS = const(300)
 _READ_MS = {"ph": 900, "orp": 900, "ec": 600, "tds": 600}
 
@@ -49,14 +50,16 @@ class Ezo(Sensor):
         self._busy = 0  # ms it takes
 
     def command(self, text, ms):
-        """Send `text`, as "Cal,dry", which the circuit takes `ms` for. Raises SensorError."""
+        """Send `text`, as "Cal,dry", which the circuit takes `ms` for; returns the ms until
+        `reply()`. Raises SensorError.
+        """
         left = self._busy_ms()
         if left:
             raise SensorError(self.name, "busy for another %d ms" % left)
         self._bus(self._i2c.writeto, self._address, text)
         self._sent = self._clock.ticks_ms()
-        self._busy = ms
-        return ms
+        self._busy = ms + _MARGIN_MS
+        return self._busy
 
     def reply(self):
         """Text (bytes) of the answer to the last command. Raises SensorError."""
