@@ -284,6 +284,7 @@ class Wire:
                 peer.peer = None
                 peer.transport.resume_reading()  # only to notice when the broker gives up
                 self._ghosts.append(peer)
+            end.early.clear()
             if end.transport:
                 abort(end.transport)
         while len(self._ghosts) > MAX_GHOSTS:
@@ -313,7 +314,7 @@ class Wire:
     async def _dial(self, end: _End) -> None:
         loop = asyncio.get_running_loop()
         await self._hears.wait()  # deaf, nothing gets through; what is sent waits
-        if not end.open:
+        if not end.open and not end.early:
             return
         host, port = self._broker()
         peer = _End(self)
@@ -324,14 +325,15 @@ class Wire:
             if end.transport:
                 abort(end.transport)
             return
-        if not end.open or peer.transport is None:
-            if peer.transport:
-                peer.transport.close()
+        side = peer.transport
+        if side is None:
             return
         end.peer = peer
-        if end.early:
-            peer.transport.write(bytes(end.early))
-            end.early.clear()
+        side.write(bytes(end.early))
+        end.early.clear()
+        if not end.open:  # said all it had to say and closed meanwhile
+            side.close()
+            return
         peer.listen(self.deaf)
 
 

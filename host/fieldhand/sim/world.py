@@ -162,10 +162,11 @@ class _Physics:
                 v["area"] += drive.rate * seconds
                 v["energy"] += v["cleaner_w"] * seconds / 3600
                 v["water_used"] += v["cleaner_ml_per_s"] * seconds * share / 1000
-        # What is poured now is on its way for soak_s; what came before has had its time.
-        soaking = self.soaking_ml + poured
-        arrived = soaking * (1 - math.exp(-seconds / v["soak_s"])) if v["soak_s"] > 0 else soaking
-        self.soaking_ml = soaking - arrived
+        # Water soaks in at the pace of what is still on its way: d/dt = poured - way / soak_s.
+        share_left = math.exp(-seconds / v["soak_s"]) if v["soak_s"] > 0 else 0.0
+        left = self.soaking_ml * share_left + poured * v["soak_s"] / seconds * (1 - share_left)
+        arrived = self.soaking_ml + poured - left
+        self.soaking_ml = left
         v["soil_moisture"] = min(100.0, v["soil_moisture"] + arrived / v["soil_capacity_ml"] * 100)
 
     def _drift(self, hours: float) -> None:
