@@ -282,3 +282,22 @@ def test_the_wiring_follows_node_json(clock):
 )
 def test_what_an_actuator_does_is_in_its_name(name, dialect, effect):
     assert effect_of(name, dialect) == effect
+
+
+def test_wiring_leaves_out_what_makes_no_sense(clock):
+    config = {
+        "i2c": {},
+        "sensors": [
+            "dht22",
+            {"type": "dht22x", "pin": 4},
+            {"pin": 4},
+            {"type": "analog", "quantity": "npk", "pin": 35, "raw": [0], "value": [0, 1]},
+            {"type": "pulse", "quantity": "wind_speed", "pin": 27},
+            {"type": "dht22", "pin": 4},
+        ],
+        "actuators": [{"name": "pump"}, {"name": "pump", "pin": 99}, {"name": "pump", "pin": 5}],
+    }
+    wiring = derive(config, read(1.0), clock)
+    assert (list(wiring.dht), list(wiring.outputs)) == ([4], [5])
+    assert not wiring.analog and not wiring.pulses
+    assert derive({"sensors": None, "actuators": 3, "i2c": []}, read(1.0), clock).all() == []

@@ -913,6 +913,37 @@ def test_the_console_is_bounded(sim):
     assert max(map(len, node.console)) <= 4096
 
 
+def test_a_name_cannot_leave_the_workdir(tmp_path):
+    with Simulator(workdir=tmp_path / "flash") as simulator:
+        node = simulator.add({**CONFIG, "node": "../../x"}, files={"main.py": "print('here')"})
+        node.start()
+        node.wait_console("here")
+        assert node.flash.parent == tmp_path / "flash"
+    assert node.flash.is_dir()  # a workdir of one's own is kept
+
+
+def test_fast_pulses_are_not_lost(sim):
+    node = start(
+        sim,
+        """
+        import machine, time
+        count = [0]
+        def edge(pin):
+            count[0] += 1
+        machine.Pin(27, machine.Pin.IN).irq(edge, machine.Pin.IRQ_RISING)
+        print("ready")
+        time.sleep_ms(1000)
+        before = count[0]
+        time.sleep_ms(1000)
+        print("rate", count[0] - before)
+        """,
+        {"sensors": [{"type": "pulse", "quantity": "wind_speed", "pin": 27, "per_pulse": 1}]},
+        world=World(wind_speed=500),
+    )
+    rate = int(node.wait_console("rate").split()[1])
+    assert 400 < rate < 600
+
+
 def test_a_name_is_used_once(sim):
     sim.add(CONFIG, files={"main.py": ""})
     with pytest.raises(ValueError, match="n1"):

@@ -30,6 +30,7 @@ T = TypeVar("T")
 STATES = ("off", "running", "repl", "resetting", "sleeping")
 _FAILURES = (None, "dead", "crc")
 _READ_SIZE = 65536
+_MAX_BURST = 3
 
 
 class Pins(Mapping[int, int]):
@@ -147,7 +148,9 @@ class Node:
         self._pulsed_at = 0.0
 
         self.station = Station(sim.loop, sim.wifi_delay, self._link_changed)
-        wifi = config.get("wifi") or {}
+        wifi = config.get("wifi")
+        if not isinstance(wifi, dict):
+            wifi = {}
         self.station.ssid = wifi.get("ssid")
         self.station.password = wifi.get("password") if self.station.ssid is not None else None
         self.wire = Wire(lambda: sim.broker)
@@ -420,14 +423,18 @@ class Node:
     def _pulse(self) -> None:
         now = self._loop.time()
         passed, self._pulsed_at = now - self._pulsed_at, now
+        delay = self._sim.pulse_tick
         for pin, source in self.wiring.pulses.items():
             if source.failed:
                 continue
-            source.owed += self.board.measure(source.quantity) * source.per_unit * passed
+            hz = self.board.measure(source.quantity) * source.per_unit
+            # The chip's queue holds 8 interrupts: no bursts that a real contact does not give.
+            delay = min(delay, max(_MAX_BURST / hz, 0.001)) if hz > 0 else delay
+            source.owed += hz * passed
             while source.owed >= 1:
                 source.owed -= 1
                 self.board.edge(pin)
-        self._pulsing = self._loop.call_later(self._sim.pulse_tick, self._pulse)
+        self._pulsing = self._loop.call_later(delay, self._pulse)
 
     def _link_changed(self) -> None:
         station = self.station

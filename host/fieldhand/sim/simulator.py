@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
+import resource
 import shutil
 import tempfile
 import threading
@@ -25,6 +27,8 @@ T = TypeVar("T")
 # A caller that waits longer for the event loop has found a bug.
 _CALL_TIMEOUT_S = 30.0
 _MAX_HELLO = 64
+# Descriptors this process may open: more than a thousand nodes'.
+_FILES = 16384
 
 
 class Simulator:
@@ -60,6 +64,7 @@ class Simulator:
         self.micropypath = _micropypath()
         self._temporary = None if workdir is not None else tempfile.mkdtemp(prefix="fieldhand-sim-")
         self.workdir = Path(workdir if workdir is not None else str(self._temporary)).absolute()
+        _allow_files()
         self._expected: dict[str, Node] = {}
         self._closed = False
         self.port = 0
@@ -97,8 +102,10 @@ class Simulator:
         what `config` says hangs on the pins. `files` are put on its flash (path: content); with
         a main.py among them the firmware's is not. `ticks_start` lets time.ticks_ms() begin
         there and wrap at 2**30, as on the chip after 12 days. Raises ValueError for a name that
-        is taken.
+        is taken, MissingPart when the firmware needs what is not there.
         """
+        if "main.py" not in (files or {}):
+            paths.umqtt()
         name = str(config.get("node") or f"node-{self.count + 1}")
         if name in self.nodes:
             raise ValueError(f"node '{name}' is in the simulator already")
@@ -106,7 +113,7 @@ class Simulator:
         node = Node(
             self,
             config,
-            flash=self.workdir / f"{name}",
+            flash=self.workdir / _directory(name, self.count),
             world=world or World(),
             wiring=wiring,
             heap=heap,
@@ -253,3 +260,17 @@ def _micropypath() -> str:
         # Only the firmware needs it, and says so; a main.py of one's own may not.
         pass
     return ":".join([*map(str, parts), ".frozen"])
+
+
+def _directory(name: str, number: int) -> str:
+    """The name if it is one of a plain file, else one like it that is not used twice."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return plain if plain == name else f"{plain}-{number}"
+
+
+def _allow_files() -> None:
+    """A node takes about ten descriptors, and 1024 are the usual soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

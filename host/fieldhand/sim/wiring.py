@@ -132,50 +132,67 @@ def derive(config: Mapping[str, Any], measure: Measure, clock: Clock) -> Wiring:
     """The wiring a node.json describes: every sensor and actuator where it says.
 
     `measure(quantity)` is what the surroundings are, `clock()` seconds. A sensor with a
-    `rom` is on a thermometer of that number.
+    `rom` is on a thermometer of that number. Entries that make no sense are left out: it is the
+    firmware that refuses them.
     """
     wiring = Wiring()
-    i2c = config.get("i2c") or {}
-    if i2c:
-        wiring.i2c_pins = (i2c["scl"], i2c["sda"])
-    for number, sensor in enumerate(config.get("sensors") or ()):
-        kind = sensor["type"]
-        pin = sensor.get("pin", -1)
-        if kind in ("dht11", "dht22"):
-            wiring.dht[pin] = Dht(int(kind[3:]), measure, clock)
-        elif kind == "analog":
-            wiring.analog[pin] = AnalogInput(
-                sensor["quantity"], tuple(sensor["raw"]), tuple(sensor["value"])
-            )
-        elif kind == "battery":
-            full = sensor.get("full_scale", 3.3) * sensor.get("divider", 2)
-            # A pack of several cells has as many times the world's voltage.
-            cells = sensor.get("cells", 1)
-            wiring.analog[pin] = AnalogInput("battery_voltage", (0, ADC_FULL), (0, full / cells))
-        elif kind == "pulse":
-            wiring.pulses[pin] = PulseInput(sensor["quantity"], _per_unit(sensor))
-        elif kind == "ds18b20":
-            bus = wiring.onewire.setdefault(pin, OneWireBus())
-            serial = zlib.crc32(f"{config.get('node')}/{number}".encode())
-            device = Ds18b20(serial, sensor["quantity"], measure, clock)
-            if "rom" in sensor:
-                device.rom = bytes.fromhex(sensor["rom"])
-            bus.devices.append(device)
-        elif kind == "ezo":
-            address = sensortypes.address(dict(sensor))
-            if address is not None:
-                wiring.i2c[address] = Ezo(sensor["quantity"], measure, clock)
-        elif kind == "bme280":
-            address = sensortypes.address(dict(sensor))
-            if address is not None:
-                wiring.i2c[address] = Bme280(measure, clock)
-    for actuator in config.get("actuators") or ():
-        effect = effect_of(actuator["name"], str(config.get("dialect", "")))
-        rate = actuator.get("flow_ml_per_s") or (0.5 if effect == "cleaner" else 25.0)
-        wiring.outputs[actuator["pin"]] = Output(
-            actuator["name"], effect, rate, bool(actuator.get("active_low"))
-        )
+    i2c = config.get("i2c")
+    if isinstance(i2c, Mapping):
+        wiring.i2c_pins = (i2c.get("scl", -1), i2c.get("sda", -1))
+    for number, sensor in enumerate(_entries(config, "sensors")):
+        try:
+            _add_sensor(wiring, sensor, f"{config.get('node')}/{number}", measure, clock)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue
+    for actuator in _entries(config, "actuators"):
+        name, pin = actuator.get("name"), actuator.get("pin")
+        if not isinstance(name, str) or not isinstance(pin, int) or not 0 <= pin < 34:
+            continue
+        effect = effect_of(name, str(config.get("dialect", "")))
+        rate = actuator.get("flow_ml_per_s")
+        if not isinstance(rate, int | float):
+            rate = 0.5 if effect == "cleaner" else 25.0
+        wiring.outputs[pin] = Output(name, effect, rate, bool(actuator.get("active_low")))
     return wiring
+
+
+def _entries(config: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = config.get(key)
+    return [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
+
+
+def _add_sensor(
+    wiring: Wiring, sensor: Mapping[str, Any], name: str, measure: Measure, clock: Clock
+) -> None:
+    kind = sensor["type"]
+    pin = sensor.get("pin", -1)
+    if kind in ("dht11", "dht22"):
+        wiring.dht[pin] = Dht(int(kind[3:]), measure, clock)
+    elif kind == "analog":
+        (r0, r1), (v0, v1) = sensor["raw"], sensor["value"]
+        if v0 == v1:
+            raise ValueError("one point")
+        wiring.analog[pin] = AnalogInput(sensor["quantity"], (r0, r1), (v0, v1))
+    elif kind == "battery":
+        full = sensor.get("full_scale", 3.3) * sensor.get("divider", 2)
+        # A pack of several cells has as many times the world's voltage.
+        cells = sensor.get("cells", 1)
+        wiring.analog[pin] = AnalogInput("battery_voltage", (0, ADC_FULL), (0, full / cells))
+    elif kind == "pulse":
+        wiring.pulses[pin] = PulseInput(sensor["quantity"], _per_unit(sensor))
+    elif kind == "ds18b20":
+        device = Ds18b20(zlib.crc32(name.encode()), sensor["quantity"], measure, clock)
+        if "rom" in sensor:
+            device.rom = bytes.fromhex(sensor["rom"])
+        wiring.onewire.setdefault(pin, OneWireBus()).devices.append(device)
+    elif kind in ("ezo", "bme280"):
+        address = sensortypes.address(dict(sensor))
+        if address is not None:
+            wiring.i2c[address] = (
+                Bme280(measure, clock)
+                if kind == "bme280"
+                else Ezo(sensor["quantity"], measure, clock)
+            )
 
 
 def _per_unit(sensor: Mapping[str, Any]) -> float:
