@@ -1,0 +1,74 @@
+# Every target makes the virtual environment it needs. Variables:
+#   PYTHON=python3.12   the interpreter (3.11 or newer) the environment is made with
+#   ARGS="-k pump -x"   more for pytest (unit, firmware, e2e, test, test-hil) or the bench
+#   PORT=/dev/ttyUSB0   the board of test-hil
+#   DEMO_SECONDS=20     end the demo by itself
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UMQTT := build/umqtt/umqtt/simple.py
+PYTEST := $(BIN)/pytest
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv umqtt demo test unit firmware e2e test-hil check format bench dist clean
+
+help: ## Print these targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | \
+		while read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+venv: $(STAMP) ## Make the virtual environment (.venv)
+
+umqtt: $(UMQTT) ## Fetch umqtt.simple, the MQTT client the nodes stand on
+
+demo: $(STAMP) $(UMQTT) ## Show a broker and five simulated nodes at work (Ctrl-C ends it)
+	@$(BIN)/fieldhand demo
+
+test: $(STAMP) $(UMQTT) ## Run all tests
+	$(PYTEST) $(ARGS)
+
+unit: $(STAMP) $(UMQTT) ## Run the tests of single parts
+	$(PYTEST) tests/unit $(ARGS)
+
+firmware: $(STAMP) $(UMQTT) ## Run the firmware's tests under MicroPython
+	$(PYTEST) tests/firmware $(ARGS)
+
+e2e: $(STAMP) $(UMQTT) ## Run the tests with real brokers and simulated nodes
+	$(PYTEST) tests/e2e $(ARGS)
+
+test-hil: $(STAMP) $(UMQTT) ## Run the tests on the board at PORT=/dev/ttyUSB0
+	PORT=$(PORT) $(PYTEST) tests/hil $(ARGS)
+
+check: $(STAMP) ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the source and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) $(UMQTT) ## Measure sessions, heap and latency against Mosquitto
+	$(BIN)/python tools/bench.py $(ARGS)
+
+dist: $(STAMP) $(UMQTT) ## Build the wheel and the source distribution into dist/
+	rm -rf dist
+	$(BIN)/hatchling build
+
+clean: ## Remove everything that make has made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml tools/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Fieldhand needs Python 3.11 or newer: make PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo 'no virtual environment: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c tools/constraints.txt -e '.[dev]'
+	@touch $@
+
+$(UMQTT): tools/get_umqtt.py | $(STAMP)
+	@$(BIN)/python tools/get_umqtt.py
+	@touch $@
