@@ -153,9 +153,7 @@ def test_a_full_message_passes_decoder_schema_and_model(dialect, message, topic,
 @pytest.mark.parametrize(("dialect", "message", "topic", "document"), SAMPLES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_what_the_decoder_accepts_schema_and_model_accept(
-    dialect, message, topic, document, data
-):
+def test_what_the_decoder_accepts_schema_and_model_accept(dialect, message, topic, document, data):
     """And the other way round, but for what only the decoder knows: topic, tenant, "no reading"."""
     mutated = json.loads(json.dumps(document))
     place = data.draw(st.sampled_from(sorted(_paths(mutated))))

@@ -1,0 +1,68 @@
+import io
+import time
+
+from rich.console import Console
+
+from fieldhand.client import BrokerAddress, FleetCounts, NodeView
+from fieldhand.livetable import SPARK_WIDTH, LiveTable, age, sparkline
+from fieldhand.records import Alert, Reading, Status
+
+
+def test_sparkline_spans_its_own_range():
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([5, 5]) == "▄▄"
+    assert sparkline([]) == ""
+    assert sparkline([-1, 1]) == "▁█"
+
+
+def test_age():
+    assert [age(s) for s in (None, -1, 3, 600, 36000)] == ["-", "0 s", "3 s", "10 min", "10 h"]
+
+
+class View:
+    """What LiveTable asks of a fleet."""
+
+    broker = BrokerAddress("h", 1)
+    connected = True
+    counts = FleetCounts(readings=2, invalid=1)
+
+    def __init__(self, *views):
+        self.views = views
+
+    def nodes(self):
+        return list(self.views)
+
+
+def text_of(table, fleet):
+    out = io.StringIO()
+    Console(file=out, width=140).print(table.render(fleet))
+    return out.getvalue()
+
+
+def test_a_row_shows_state_values_sparklines_queue_and_age():
+    now = time.time()
+    table = LiveTable()
+    for value in range(SPARK_WIDTH + 5):
+        reading = Reading("p[1]", "dese", {"ph": 7.0 + value, "orp": 650}, None, now)
+        table.add(reading)
+    table.add(Alert("p[1]", "dese", "warning", "pH above 7.8", "ph", 8.0, 7.8, None, now))
+    status = Status("p[1]", "dese", "online", {"queued": 4}, None, now)
+    shown = text_of(
+        table,
+        View(
+            NodeView("p[1]", "dese", True, {}, status, reading, now - 3),
+            NodeView("quiet", "farm", True, {}, None, None, None),
+        ),
+    )
+    assert "p[1]" in shown and "online" in shown and "650 mV" in shown and " 3 s" in shown
+    spark = next(line for line in shown.splitlines() if "ph" in line and "▁" in line)
+    assert sum(spark.count(block) for block in "▁▂▃▄▅▆▇█") == SPARK_WIDTH
+    assert "pH above 7.8" in shown and "not heard" in shown
+    assert "2 readings" in shown and "1 refused" in shown
+    assert " 4 " in shown
+
+
+def test_one_node_only():
+    views = [NodeView(name, "farm", True, {}, None, None, None) for name in ("aaa", "bbb")]
+    shown = text_of(LiveTable("aaa"), View(*views))
+    assert "aaa" in shown and "bbb" not in shown
