@@ -89,6 +89,7 @@ class Socket(io.IOBase):
         self._timeout = _FOR_EVER
         self._broker = None
         self._unsent = 0
+        self._refused = None  # bytes offered to the write() that took none
         self._error = 0
         self._incoming = []  # chunks, so that one fed many times takes its memory once
         self._ended = False
@@ -206,8 +207,12 @@ class Socket(io.IOBase):
         if not self.drains:
             n = min(n, SEND_BUFFER - self._unsent)
             self._unsent += n
+        offered = span[-1] if span else len(data)
+        assert self._refused in (None, offered), "mbedTLS wants the same bytes after EAGAIN"
+        self._refused = None
         if n == 0:
             if self._timeout == 0:
+                self._refused = offered
                 return None
             self._wait_in_vain()
         taken = bytes(memoryview(data)[start : start + n])

@@ -173,6 +173,55 @@ def test_bytes_come_and_go_one_at_a_time():
     assert len(rig.acks) == 5
 
 
+def test_packets_cut_at_every_byte():
+    stream = (
+        message(b"c", b"one", qos=1, pid=1)
+        + b"\xd0\0"
+        + message(b"c/d", b"x" * 200)
+        + b"\x40\x02\0\x01"
+        + message(b"c", bytes(2100), qos=1, pid=2)
+        + message(b"c", b"three", retain=1)
+    )
+    rig = Rig().up()
+    for size in range(1, 300):
+        for first in (size, 1):
+            del rig.messages[:], rig.oversize[:], rig.broker.packets[:]
+            rig.sock.giving = None
+            rig.sock.feed(stream[:first])
+            rig.session.step()
+            rig.sock.giving = size
+            rig.sock.feed(stream[first:])
+            rig.run(lambda: not rig.sock.unread(), 600000)
+            rig.session.step()
+            assert [m[:2] for m in rig.messages] == [
+                ("c", b"one"),
+                ("c/d", b"x" * 200),
+                ("c", b"three"),
+            ], size
+            assert rig.oversize == [("c", 2100)]
+
+
+def test_slow_is_not_dead():
+    rig = Rig(keepalive=600).up()
+    # The window never empties and the queue never clears, but something moves every 6 s.
+    rig.broker.puback = False
+    rig.session.publish(b"t", b"x", qos=1)
+    pid = 1
+    for _ in range(20):
+        assert rig.session.publish(b"t", b"x" * 100, qos=1) == pid + 1
+        rig.sock.taking = 0
+        rig.session.publish(b"t", b"y" * 50)
+        for _ in range(6):
+            rig.session.step()
+            rig.time.passed += 1000
+        rig.broker.acknowledge(pid)
+        pid += 1
+        rig.sock.taking = 10
+        rig.session.step()
+        del rig.broker.packets[:]
+    assert rig.session.up and rig.session.inflight == 1
+
+
 def test_full_send_buffer():
     rig = Rig().up()
     rig.sock.taking = 0
