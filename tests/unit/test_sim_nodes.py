@@ -902,6 +902,8 @@ def test_leaving_ends_everything():
         pid, flash = node.pid, node.flash
     assert not _alive(pid) and not flash.exists()
     simulator.close()  # again is nothing
+    with pytest.raises(RuntimeError, match="the simulator is closed"):
+        node.start()
 
 
 def test_the_console_is_bounded(sim):

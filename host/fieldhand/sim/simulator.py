@@ -158,6 +158,9 @@ class Simulator:
         return self.run_coroutine(do())
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self.loop.is_closed():
+            coroutine.close()
+            raise RuntimeError("the simulator is closed")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(_CALL_TIMEOUT_S)
