@@ -88,7 +88,7 @@ def test_durations(written, ms):
         ('[node."a/b"]\ndialect = "iotnode"', "[node.a/b]: the name stands in topics"),
         (NODE + 'intervall = "3s"', "[node.a] intervall: unknown key (did you mean 'interval'?)"),
         (NODE + 'board = "esp33"', "[node.a] board: unknown 'esp33'"),
-        (NODE + "options = { org = 'x' }", "[node.a] options.org: unknown; options of iotnode: non"),
+        (NODE + "options = { org = 'x' }", "[node.a] options.org: unknown; options of iotnode"),
         ('[node.a]\ndialect = "dese"', "[node.a] options: dialect dese: option org: is required"),
         ('[node.a]\ndialect = "farm"\nsensors = [{type="dht22"}]',
          "[node.a] sensors: every farm reading must carry soil_moisture, npk"),
@@ -131,7 +131,7 @@ def test_a_mistake_is_named_with_file_table_key_and_what_is_allowed(text, expect
     ],
 )  # fmt: skip
 def test_a_wrong_sensor_is_named_by_its_place(sensor, expected):
-    text = '[node.a]\ndialect = "iotnode"\nsensors = [{ type = "rssi" }, { %s }]' % sensor
+    text = f'[node.a]\ndialect = "iotnode"\nsensors = [{{ type = "rssi" }}, {{ {sensor} }}]'
     found = problems(text)
     assert any(f"[node.a] sensors[1] {expected}" in problem for problem in found), found
 
