@@ -14,8 +14,10 @@ FAILED = "failed"
 class Commands:
     """Carries out commands on `node` and answers each exactly as far as the dialect has words."""
 
-    def __init__(self, node):
+    def __init__(self, node, clock):
         self._node = node
+        self._clock = clock
+        self._calibrating = None  # (due ms, command, sensor, quantity)
         self._actions = {
             "sample": self._sample,
             "actuate": self._actuate,
@@ -43,7 +45,8 @@ class Commands:
         except OSError as error:
             self.answer(command, FAILED, error="hardware error %s" % error)
         else:
-            self.answer(command, state, data)
+            if state is not None:
+                self.answer(command, state, data)
 
     def answer(self, command, state, data=None, error=None):
         """Queue the reply to `command`."""
@@ -57,7 +60,9 @@ class Commands:
         self._node.notices.append("reply", reply)
 
     def settle(self):
-        """Answer the commands whose run has ended."""
+        """Answer the commands whose run or calibration has ended."""
+        if self._calibrating is not None:
+            self._settle_calibration()
         for relay in self._node.actuators:
             relay.step()
             if relay.ended is None:
@@ -143,10 +148,26 @@ class Commands:
     def _calibrate(self, command, params, at_end):
         quantity = self._node.dialect.quantity(params["sensor"])
         sensor = self._sensor(quantity)
-        sensor.calibrate(quantity, params["value"])
-        offset, scale = sensor.calibration(quantity)
-        self._node.settings.update({"calibration": {quantity: {"offset": offset, "scale": scale}}})
-        return DONE, {"offset": offset}
+        if self._calibrating is not None:
+            raise Refused("another calibration is under way")
+        ms = sensor.calibrate(quantity, params["value"])
+        self._calibrating = (self._clock.ms() + ms, command, sensor, quantity)
+        return None, None
+
+    def _settle_calibration(self):
+        due, command, sensor, quantity = self._calibrating
+        if self._clock.ms() < due:
+            return
+        self._calibrating = None
+        try:
+            sensor.calibrated()
+            offset, scale = sensor.calibration(quantity)
+            keep = {quantity: {"offset": offset, "scale": scale}}
+            self._node.settings.update({"calibration": keep})
+        except (SensorError, OSError) as error:
+            self.answer(command, FAILED, error=str(error))
+        else:
+            self.answer(command, DONE, {"offset": offset})
 
     def _reset_config(self, command, params, at_end):
         self._node.settings.clear()

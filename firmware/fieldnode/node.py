@@ -30,7 +30,7 @@ class Node:
     """`config` is a checked node.json (`fieldproto.nodeconfig.load`) with its `node` set.
 
     `fault` says why only the connection of a damaged configuration is in use. The caller sets
-    `link` (see `fieldnode.link`) before the first `step`.
+    `session` and `link` before the first `step`.
     """
 
     def __init__(self, config, dialect, hal, clock, sensors, relays, fault=None):
@@ -45,12 +45,13 @@ class Node:
         self.boot_id = identity.boot_id()
         self.refused = 0  # messages
         self.unsendable = 0  # readings
+        self.session = None
         self.link = None
         self._config = config
         self._fault = fault
         self._hal = hal
         self._clock = clock
-        self._commands = Commands(self)
+        self._commands = Commands(self, clock)
         self._alerts = Alerts()
         self._bands = {}
         self._seq = 0
@@ -163,7 +164,7 @@ class Node:
         log.warning("refused: %s: %d bytes are too many" % (topic, size))
         self.status_due()
 
-    def time_step(self):
+    def _time_step(self):
         """Ask for the time where it is unknown or old; Wi-Fi is up. Takes seconds at worst."""
         now = self._clock.ms()
         if now < self._time_ms or self._clock.known() and self._clock.age_ms() < _TIME_MAX_AGE_MS:
@@ -175,11 +176,14 @@ class Node:
             self._time_ms = now + _TIME_RETRY_MS
             log.warning("no time from %s: %s" % (self._config["ntp_host"], error))
 
-    def will(self):
-        """The Last Will for the next connection: (topic, payload, retain, qos), or None."""
+    def make_session(self):
+        """The session of the next connection, its Last Will set. Wi-Fi is up by now."""
+        self._time_step()  # first, because DESE's will carries the time
         values = {"firmware": VERSION, "time": self._time(self._clock.ms())}
-        packet = self.dialect.will(self.id, values)
-        return packet and (packet.topic, packet.payload, packet.retain, packet.qos)
+        will = self.dialect.will(self.id, values)
+        if will is not None:
+            self.session.set_last_will(will.topic, will.payload, will.retain, will.qos)
+        return self.session
 
     def _configure(self, values):
         settings = {}
@@ -230,7 +234,7 @@ class Node:
             return left
         log.info("restarting")
         self.all_off("restart")
-        self.link.session.close()  # without DISCONNECT: the will says that we are gone
+        self.session.close()  # without DISCONNECT: the will says that we are gone
         self._hal.reset()
         return _MAX_WAIT_MS
 

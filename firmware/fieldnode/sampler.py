@@ -39,7 +39,9 @@ class Sampler:
             self._next_ms += self.interval_ms
             if self._next_ms <= now:  # late: keep the interval, not the phase
                 self._next_ms = now + self.interval_ms
-            self._ready_ms = now + self._start()
+            longest = self._start()
+            now = self._clock.ms()  # what a start took does not count
+            self._ready_ms = now + longest
         if now < self._ready_ms:
             return self._ready_ms - now
         self._ready_ms = None
@@ -71,7 +73,16 @@ class Sampler:
             else:
                 if self.failed.pop(sensor.name, None):
                     log.info("%s works again" % sensor.name)
+        if "water_temperature" in values:
+            self._compensate(values["water_temperature"])
         return values
+
+    def _compensate(self, celsius):
+        for sensor in self.sensors:
+            try:
+                sensor.compensate(celsius)
+            except SensorError as error:
+                self._note(error)
 
     def _note(self, error):
         if self.failed.get(error.sensor) != error.reason:

@@ -123,6 +123,8 @@ class FakeSensor:
     """Yields `values`; a string in place of a value is the reason it fails."""
 
     name = "fake@0"
+    slow = None  # "slow" or "refused": as an EZO circuit, which takes 900 ms to calibrate
+    celsius = None
 
     def __init__(self, **values):
         self.values = values
@@ -147,13 +149,21 @@ class FakeSensor:
 
     def calibrate(self, quantity, reference):
         self.applied[quantity] = (reference - self.values[quantity], 1)
+        return 900 if self.slow else 0
+
+    def calibrated(self):
+        if self.slow == "refused":
+            raise SensorError(self.name, "refused by the circuit")
+
+    def compensate(self, celsius):
+        self.celsius = celsius
 
     def calibration(self, quantity):
         return self.applied[quantity]
 
 
 class FakeLink:
-    """Accepts `window` unacknowledged publishes while `up`; `sent` holds (topic, object, retain)."""
+    """Takes `window` unacknowledged publishes while `up`; `sent`: (topic, object, retain)."""
 
     window = 8
 
@@ -163,13 +173,17 @@ class FakeLink:
         self.outages = 0
         self.sent = []
         self.flight = []
-        self.session = self
+        self.will = None
         self.closed = False
         self._pid = 0
 
     def connect(self):
+        self.node.make_session()
         self.up = True
         self.node.on_up()
+
+    def set_last_will(self, topic, payload, retain, qos):
+        self.will = (topic, json.loads(payload), retain, qos)
 
     def lose(self):
         self.up = False
@@ -221,9 +235,8 @@ class Bench:
             self.relays,
         )
         self.link = FakeLink(self.node)
-        self.node.link = self.link
+        self.node.link = self.node.session = self.link
         if connect:
-            self.node.time_step()
             self.link.connect()
             self.run(1)
             self.link.sent = []

@@ -1,9 +1,10 @@
 """A relay is never on without a timer, whatever happens when."""
 
 from fake_node import FakeHal, FakeTime
+from fieldtest import raises
+
 from fieldnode.actuators import Refused, Relay
 from fieldnode.clock import Clock
-from fieldtest import raises
 
 CONFIG = {"name": "pump", "id": 1, "pin": 26, "active_low": False, "max_run_s": 60}
 

@@ -2,6 +2,7 @@
 """The node's promises about readings, status and time, in virtual time."""
 
 from fake_node import EPOCH, Bench, FakeSensor, fresh_flash
+
 from fieldnode.identity import boot_id, fill_secrets, node_id
 from fieldnode.outbox import Outbox
 from fieldnode.settings import Settings
@@ -53,7 +54,6 @@ def test_a_full_outbox_drops_the_oldest_and_says_so():
 
 def test_birth_before_readings_and_heartbeat():
     bench = Bench("plantnanny", connect=False, interval_ms=1000)
-    bench.node.time_step()
     bench.run(5000)
     bench.link.connect()
     bench.run(10)
@@ -94,11 +94,9 @@ def test_a_failing_sensor_is_named_and_the_others_go_on():
 def test_readings_before_the_time_is_known_are_back_filled():
     bench = Bench("plantnanny", connect=False, interval_ms=1000)
     bench.hal.epoch = None
-    bench.node.time_step()
     bench.run(5000)
     bench.hal.epoch = EPOCH
     bench.time.advance(60000)
-    bench.node.time_step()
     bench.link.connect()
     bench.run(10)
     data = sent(bench, "/data")
@@ -115,6 +113,7 @@ def test_without_time_a_reading_goes_out_all_the_same():
     assert "ts" not in data and data["_fh"]["q"] == "unknown", data
     pool = FakeSensor(ph=7.2, chlorine=2.5, water_temperature=25.5)
     bench = Bench("dese", {"org": "o"}, sensor=pool, connect=False, interval_ms=1000)
+    bench.hal.epoch = None
     bench.link.connect()
     bench.run(1000)
     data = sent(bench, "/telemetry")[-1]  # DESE requires a timestamp
@@ -131,7 +130,7 @@ def test_dese_status_says_error_while_a_sensor_fails():
 
 
 def test_telemetry_stays_under_1_kb():
-    values = dict(ph=7.2, chlorine=2.5, water_temperature=25.5)
+    values = {"ph": 7.2, "chlorine": 2.5, "water_temperature": 25.5}
     for i in range(60):
         values["quantity_number_%d" % i] = 1.25
     bench = Bench("dese", {"org": "o"}, sensor=FakeSensor(**values), interval_ms=1000)
@@ -144,19 +143,17 @@ def test_legacy_topics():
     bench = Bench("plantnanny", {"use_new_topics": False}, interval_ms=1000)
     bench.run(1000)
     assert {topic for topic, _, _ in bench.link.sent} == {"plantnanny/n1/sensors"}
-    assert bench.node.will()[0] == "plantnanny/n1/status"
+    assert bench.link.will[0] == "plantnanny/n1/status"
 
 
 def test_wills():
-    import json
-
-    assert Bench("farm", node="f").node.will() is None
-    topic, payload, retain, qos = Bench("solar", {"company": "1"}).node.will()
+    assert Bench("farm", node="f").link.will is None
+    topic, will, retain, qos = Bench("solar", {"company": "1"}).link.will
     assert topic == "company/1/machine/n1/status" and retain and qos == 1
-    assert json.loads(payload) == {"status": "offline"}
-    topic, payload, retain, qos = Bench("dese", {"org": "o"}).node.will()
-    will = json.loads(payload)
-    assert will["status"] == "offline" and will["firmware_version"] and will["timestamp"]
+    assert will == {"status": "offline"}
+    topic, will, retain, qos = Bench("dese", {"org": "o"}).link.will
+    assert will["status"] == "offline" and will["firmware_version"], will
+    assert will["timestamp"].startswith("2026-01-01T00:00:0"), will
 
 
 def test_identity():

@@ -1,8 +1,6 @@
 # heapsize: 400k
 """Commands and their answers, all five dialects, as mosquitto_sub would see them."""
 
-import json
-
 from fake_node import Bench, FakeSensor, fresh_flash
 
 fresh_flash()
@@ -179,7 +177,9 @@ def dese(bench, command, params=None, **over):
     if params is not None:
         payload["parameters"] = params
     payload.update(over)
-    sent = bench.command("devices/org-123/n1/commands", payload)
+    bench.command("devices/org-123/n1/commands", payload)
+    bench.run(2)
+    sent = bench.link.sent
     return [obj for topic, obj, _ in sent if topic.endswith("/command_response")][0]
 
 
@@ -223,6 +223,26 @@ def test_dese_targets_calibration_and_reset():
     assert dese(again, "reset_config")["success"]
     again.run(10)
     assert again.hal.resets and pool().sensor.applied == {}
+
+
+def test_a_calibration_that_takes_its_time_is_answered_when_it_is_over():
+    for slow, success in (("slow", True), ("refused", False)):
+        bench = pool()
+        bench.sensor.slow = slow
+        payload = {"command_id": "c2", "device_id": "n1", "command": "calibrate_sensor"}
+        payload["parameters"] = {"sensor_type": "ph", "value": 7.0}
+        payload["timestamp"] = "2026-01-01T00:00:00Z"
+        assert bench.command("devices/org-123/n1/commands", payload) == []
+        bench.run(1100)
+        answers = [obj for topic, obj, _ in bench.link.sent if topic.endswith("_response")]
+        assert len(answers) == 1 and answers[0]["success"] is success, answers
+    bench.node.settings.clear()
+
+
+def test_the_water_temperature_reaches_the_probes():
+    bench = pool(interval_ms=1000)
+    bench.run(1000)
+    assert bench.sensor.celsius == 25.5
 
 
 def test_dese_reboot():

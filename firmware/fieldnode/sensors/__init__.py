@@ -2,8 +2,6 @@
 
 import gc
 
-from fieldproto.sensortypes import SensorConfigError, check, yields
-
 # Type -> module. A driver's module has `create(config, buses)`.
 _MODULES = {"dht11": "dht", "dht22": "dht"}
 
@@ -21,6 +19,8 @@ class Buses:
     def i2c(self):
         if self._i2c is None:
             if not self._i2c_pins:
+                from fieldproto.sensortypes import SensorConfigError
+
                 raise SensorConfigError("i2c", "missing: scl and sda of a bus the sensors need")
             self._i2c = self.hal.i2c(self._i2c_pins["scl"], self._i2c_pins["sda"])
         return self._i2c
@@ -33,6 +33,9 @@ def build(configs, hal, clock, i2c=None):
     (only when a sensor needs them).
     Raises SensorConfigError naming index and key.
     """
+    # Not at the top: the node forgets this module when it has started.
+    from fieldproto.sensortypes import SensorConfigError, check, yields
+
     check(configs)
     buses = Buses(hal, clock, i2c)
     found = []

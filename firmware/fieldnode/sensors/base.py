@@ -3,7 +3,6 @@
 from micropython import const
 
 from fieldproto.quantities import UNITS
-from fieldproto.sensortypes import check_calibration
 
 # A reading fetched later than this after it was due says nothing about now.
 _STALE_MS = const(60000)
@@ -100,6 +99,8 @@ class Sensor:
 
     def apply_calibration(self, quantity, offset=0, scale=1):
         """Report `raw * scale + offset` from now on; raises ValueError, SensorError."""
+        from fieldproto.sensortypes import check_calibration  # rare; forgotten after the start
+
         self._known(quantity)
         check_calibration({"offset": offset, "scale": scale}, self.name + "." + quantity)
         self._calibration[quantity] = (offset, scale)

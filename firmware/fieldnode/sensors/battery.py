@@ -4,7 +4,8 @@ from micropython import const
 
 from fieldnode.sensors.analog import SAMPLES, median
 from fieldnode.sensors.base import Sensor, SensorError
-from fieldproto.sensortable import ADC_MAX
+
+_ADC_MAX = const(4095)
 
 # Millivolts of one resting LiPo cell at 0, 5, ... 100 %: the LiPo voltage chart of Ampow
 # (blog.ampow.com/lipo-voltage-chart), column 1S.
@@ -38,7 +39,7 @@ class Battery(Sensor):
     def __init__(self, adc, clock, pin, divider, full_scale, cells, linear):
         Sensor.__init__(self, "battery@%d" % pin, ("battery_voltage", "battery_level"), clock)
         self._adc = adc
-        self._volts = full_scale * divider / ADC_MAX
+        self._volts = full_scale * divider / _ADC_MAX
         self._cells = cells
         self._linear = linear
         self._samples = [0] * SAMPLES
@@ -50,7 +51,7 @@ class Battery(Sensor):
         reading = self._bus(median, self._adc, self._samples)
         if reading <= 0:
             raise SensorError(self.name, "0 V at the pin: battery or divider open?")
-        if reading >= ADC_MAX:
+        if reading >= _ADC_MAX:
             raise SensorError(self.name, "ADC saturated: divider too small?")
         volts = reading * self._volts
         return volts, self._level(volts)

@@ -8,7 +8,6 @@ from struct import unpack_from
 from micropython import const
 
 from fieldnode.sensors.base import Sensor, SensorError
-from fieldproto import sensortypes
 
 _REG_CALIB_TP = const(0x88)  # 26 bytes, the last is H1
 _REG_ID = const(0xD0)
@@ -141,6 +140,8 @@ class Bme280(Sensor):
 
 
 def create(config, buses):
+    from fieldproto import sensortypes
+
     return Bme280(
         buses.i2c(), buses.clock, sensortypes.address(config), sensortypes.measures(config)
     )

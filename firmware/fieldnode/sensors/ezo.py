@@ -6,7 +6,6 @@ Commands, delays and response codes are those of the EZO-pH, EZO-ORP and EZO-EC 
 from micropython import const
 
 from fieldnode.sensors.base import Sensor, SensorError
-from fieldproto import sensortypes
 
 # Longest answer: code, "500000,270000,42.00,1.300" with all outputs of an EC on, null.
 _REPLY_SIZE = const(40)
@@ -135,6 +134,8 @@ class Ezo(Sensor):
 
 
 def create(config, buses):
+    from fieldproto import sensortypes
+
     return Ezo(
         buses.i2c(),
         buses.clock,

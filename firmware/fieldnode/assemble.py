@@ -1,0 +1,120 @@
+"""From node.json to a node with everything it needs. Loaded at the start, then forgotten."""
+
+import gc
+import sys
+import time
+
+from . import identity, log
+from .clock import Clock
+
+COMPLAIN_MS = 10000
+
+
+def build(raw, hal):
+    """(node, watchdog) from the contents of node.json. Does not return without a usable broker.
+
+    In an order that keeps the heap's high water low: check, forget the check, then the node.
+    """
+    fault = None
+    nodeconfig = _load("fieldproto.nodeconfig")
+    try:
+        config = nodeconfig.load(raw)
+    except ValueError as error:
+        fault = "node.json: %s" % error
+        config = _connection_only(nodeconfig, raw, fault)
+    nvs = hal.nvs(identity.NAMESPACE)
+    config["node"] = identity.node_id(config, nvs, hal.unique_id())
+    identity.fill_secrets(config, nvs)
+    for section, key in (("wifi", "ssid"), ("broker", "host")):
+        if config[section].get(key) is None:
+            _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
+    clock = Clock(time)
+    try:
+        sensors = _load("fieldnode.sensors").build(config["sensors"], hal, clock, config.get("i2c"))
+    except ValueError as error:
+        fault = "node.json: %s" % error
+        sensors = []
+    nodeconfig = None
+    forget("fieldproto", "nodeconfig", "sensortable", "sensortypes")
+    if fault:
+        log.line("E", fault)
+    try:
+        dialect = _load("fieldproto.dialects").load(
+            config["dialect"], config.get("options", {}), config["extras"]
+        )
+    except ValueError as error:
+        _refuse_for_ever("node.json: %s" % error)
+    relays = [
+        _load("fieldnode.actuators").Relay(entry, hal, clock) for entry in config["actuators"]
+    ]
+    node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
+    _connect(node, config, dialect, hal, clock)
+    log.info("%s speaks %s" % (node.id, dialect.name))
+    return node, hal.watchdog(config["watchdog_ms"])
+
+
+def _load(name):
+    # A collection in the middle of an import leaves holes that the rest of it does not fit: a
+    # MemoryError with half the heap free. So there is one before each.
+    gc.collect()
+    return __import__(name, None, None, ("*",))
+
+
+def forget(package, *modules):
+    """Drop modules that only the start needed, a sixth of the firmware's heap."""
+    for name in modules:
+        if sys.modules.pop(package + "." + name, None):
+            delattr(sys.modules[package], name)
+
+
+def _connect(node, config, dialect, hal, clock):
+    broker = config["broker"]
+    node.session = _load("fieldnode.session").Session(
+        node.id,
+        broker["host"],
+        broker["port"],
+        broker.get("user"),
+        broker.get("password"),
+        node.keepalive_s,
+        _tls(broker["tls"]) if "tls" in broker else None,
+        clock,
+    )
+    wifi = config["wifi"]
+    node.link = _load("fieldnode.link").Link(
+        clock,
+        _load("fieldnode.wifi").Wifi(hal.wlan(), wifi["ssid"], wifi.get("password"), clock),
+        node.make_session,
+        _load("fieldnode.backoff").Backoff(_load("random").getrandbits),
+        dialect.subscriptions("node", node.id),
+        node,
+        broker["clean_session"],
+    )
+
+
+def _tls(options):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if "ca" in options:
+        context.verify_mode = ssl.CERT_REQUIRED
+        with open(options["ca"], "rb") as file:
+            context.load_verify_locations(cadata=file.read())
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _connection_only(nodeconfig, raw, fault):
+    """What is needed to complain over MQTT; no sensor and no actuator of a damaged file is used."""
+    keep = ("version", "node", "dialect", "options", "extras", "wifi", "broker")
+    try:
+        return nodeconfig.load({key: raw[key] for key in keep if key in raw})
+    except (ValueError, TypeError):
+        _refuse_for_ever(fault)
+
+
+def _refuse_for_ever(reason):
+    """Nothing can run. Say so until somebody with a cable has read it; Ctrl-C gives the REPL."""
+    while True:
+        log.line("E", reason)
+        time.sleep_ms(COMPLAIN_MS)
