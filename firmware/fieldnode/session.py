@@ -9,10 +9,10 @@ import socket
 import time
 
 from micropython import const
-from umqtt.simple import MQTTClient
 
 from . import packets
-from .inbound import CONNACK, PINGRESP, PUBACK, SUBACK, Inbound
+from .inbound import Inbound
+from .receiver import Receiver
 from .transport import CLOSED, OPEN, LinkError, Transport
 
 # Deadlines, ms.
@@ -26,16 +26,8 @@ DEFAULT_KEEPALIVE_S = const(60)  # how a dead link is noticed when keepalive is 
 RESERVE = const(64)  # bytes of tx_bytes left to PUBACK, PINGREQ and DISCONNECT
 SLICE_MS = const(20)
 
-_REFUSALS = (
-    "it does not speak MQTT 3.1.1",
-    "client id rejected",
-    "server unavailable",
-    "bad user name or password",
-    "not authorised",
-)
 
-
-class Session(MQTTClient):
+class Session(Receiver):
     """One broker connection at a time; connect() again after a LinkError.
 
     Call step() in a loop, wait() in between. The callback (set_callback) gets `topic` (str),
@@ -61,8 +53,6 @@ class Session(MQTTClient):
     ):
         """`ssl`: an SSLContext or None. `clock` and `net` stand in for `time` and `socket`."""
         super().__init__(client_id, server, port, user, password, keepalive, ssl)
-        self.up = False
-        self.inflight = 0
         self.subscribing = 0  # id of the SUBSCRIBE awaiting its SUBACK
         self.session_present = False
         self.on_ack = None
@@ -72,7 +62,7 @@ class Session(MQTTClient):
         self._inbound = Inbound(self.rx_bytes, self._packet, self._oversize)
         self._flight = [0] * self.window
         self._ping_ms = 0
-        self._pinged = -1  # ticks of the PINGREQ awaiting its PINGRESP, or -1
+        self.close()
 
     def connect(self, clean_session=True):
         """Start connecting; step() goes on until `up`. The name look-up blocks.
@@ -183,57 +173,6 @@ class Session(MQTTClient):
             self.close()
             raise
 
-    def _packet(self, op, at, size):
-        inbound = self._inbound
-        self._heard = self._clock.ticks_ms()
-        if self.up == (op == CONNACK):
-            raise LinkError("broker sent 0x%02x out of order" % op)
-        if op == PUBACK:
-            pid = inbound.word(at)
-            if pid in self._flight:
-                self._flight[self._flight.index(pid)] = 0
-                self.inflight -= 1
-                self._acked = self._heard
-                if self.on_ack is not None:
-                    self.on_ack(pid)
-        elif op == PINGRESP:
-            self._pinged = -1
-        elif op == SUBACK:
-            if self.subscribing == inbound.word(at):
-                self.subscribing = 0
-                if inbound.buf[at + 2] > 2:
-                    raise LinkError("broker refused the subscription to %s" % self._asked)
-        elif op == CONNACK:
-            code = inbound.buf[at + 1]
-            if code:
-                why = _REFUSALS[code - 1] if code <= 5 else "for a reason it alone knows"
-                raise LinkError("broker refused the connection: %s (%d)" % (why, code), code=code)
-            self.session_present = bool(inbound.buf[at] & 1)
-            self._wire.phase = "connection"
-            self.up = True
-        else:
-            topic, start = inbound.topic(op, at, size)
-            payload = bytes(inbound.view[start : at + size])
-            self._confirm(op, start)
-            if self.cb is not None:
-                self.cb(topic, payload, bool(op & 1), bool(op & 8))
-
-    def _confirm(self, op, start):
-        # Before the callback: what restarts the node may not be delivered again.
-        if op & 6:
-            packets.head(self._wire.queue, 0x40, 2)
-            self._wire.queue.write(self._inbound.view[start - 2 : start])
-            self._wire.flush()
-
-    def _oversize(self, op, at, size):
-        # Confirmed although thrown away: it would come back for ever.
-        if not self.up:
-            raise LinkError("broker sent 0x%02x out of order" % op)
-        topic, start = self._inbound.topic(op, at, size)
-        self._confirm(op, start)
-        if self.on_oversize is not None:
-            self.on_oversize(topic, size - (start - at))
-
     def _deadline(self):
         wire = self._wire
         left = wire.deadline()
@@ -283,7 +222,7 @@ class Session(MQTTClient):
         self._wire.close()
         self._inbound.reset()
         self.up = False
-        self._pinged = -1
+        self._pinged = -1  # ticks of the PINGREQ awaiting its PINGRESP, or -1
         self.inflight = self.subscribing = 0
         for i in range(self.window):
             self._flight[i] = 0
