@@ -95,7 +95,7 @@ class Field:
             raise ValueError("is %s, not a number" % kind_of(value))
         if value != value or not -MAX_NUMBER <= value <= MAX_NUMBER:
             raise ValueError("is not a finite number")
-        if self.type != "number":
+        if self.type == "int" or self.type == "epoch":
             if int(value) != value:
                 raise ValueError("is %s, not a whole number" % value)
             value = int(value)

@@ -42,3 +42,14 @@ def test_every_dialect_has_vectors_for_every_message() -> None:
         missing = {command.name for command in dialect.commands} - commands
         # The solar document says "start_cleaning" and leaves its stop to the reader.
         assert missing <= {"stop_cleaning"}, f"{name}: no vector for {missing}"
+
+
+def test_a_quantity_the_document_has_no_word_for_travels_in_the_extension() -> None:
+    from fieldproto import dialects
+
+    dialect = dialects.load("plantnanny", {})
+    values = {"air_temperature": 24.3, "soil_moisture": 44.95}
+    packet = dialect.encode("reading", "p1", values, {"boot": "b", "seq": 1, "q": "synced"})
+    (record,) = dialect.decode(packet.topic, packet.payload)
+    assert record.values == values
+    assert record.ext == {"boot": "b", "seq": 1, "q": "synced"}
