@@ -194,7 +194,7 @@ def _walk(obj, pattern, path, table, values, seen):
         except ValueError as error:
             raise FieldError(here, str(error)) from None
         if inner:
-            _walk(value, children, here + ".", table, values, seen)
+            _walk(value, children, here + ".", table, {} if field.means else values, seen)
             if not field.means:
                 continue
         if wild and field.type != "object":
