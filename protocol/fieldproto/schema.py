@@ -166,7 +166,8 @@ def read(obj: dict, fields: tuple) -> dict:
     return values
 
 
-def _walk(obj, pattern, path, table, values, seen):
+def _walk(obj, pattern, path, table, values, seen, spread=True):
+    # `spread`: the keys of an open map are values of their own; else the map is one value.
     for key in obj:
         value = obj[key]
         name = pattern + key
@@ -194,7 +195,7 @@ def _walk(obj, pattern, path, table, values, seen):
         except ValueError as error:
             raise FieldError(here, str(error)) from None
         if inner:
-            _walk(value, children, here + ".", table, {} if field.means else values, seen)
+            _walk(value, children, here + ".", table, values, seen, not field.means)
             if not field.means:
                 continue
         if wild and field.type != "object":
@@ -204,7 +205,8 @@ def _walk(obj, pattern, path, table, values, seen):
         if field.means:
             values[field.means] = read_value
         elif wild:
-            values[key] = read_value
+            if spread:
+                values[key] = read_value
         elif not pattern and field.const is None:
             values[field.name] = read_value
 
