@@ -2,8 +2,14 @@
 
 import gc
 
+from micropython import const
+
 from . import log
 from .sensors.base import SensorError
+
+# An EZO circuit reads for 950 ms and is deaf for 300 ms after it was told the temperature: at a
+# shorter interval the next reading would find it busy.
+_COMPENSATE_FROM_MS = const(2000)
 
 
 class Sampler:
@@ -73,7 +79,7 @@ class Sampler:
             else:
                 if self.failed.pop(sensor.name, None):
                     log.info("%s works again" % sensor.name)
-        if "water_temperature" in values:
+        if "water_temperature" in values and self.interval_ms >= _COMPENSATE_FROM_MS:
             self._compensate(values["water_temperature"])
         return values
 

@@ -240,9 +240,12 @@ def test_a_calibration_that_takes_its_time_is_answered_when_it_is_over():
 
 
 def test_the_water_temperature_reaches_the_probes():
-    bench = pool(interval_ms=1000)
-    bench.run(1000)
+    bench = pool(interval_ms=2000)
+    bench.run(2000)
     assert bench.sensor.celsius == 25.5
+    hasty = pool(interval_ms=1000)
+    hasty.run(2000)
+    assert hasty.sensor.celsius is None  # it would cost every second reading of an EZO probe
 
 
 def test_dese_reboot():
