@@ -23,6 +23,7 @@ def build(raw, hal):
         fault = "node.json: %s" % error
         config = _connection_only(nodeconfig, raw, fault)
     nvs = hal.nvs(identity.NAMESPACE)
+    identity.adopt_secrets(nvs)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
     identity.fill_secrets(config, nvs)
     for section, key in (("wifi", "ssid"), ("broker", "host")):
@@ -31,22 +32,22 @@ def build(raw, hal):
     clock = Clock(time)
     try:
         sensors = _load("fieldnode.sensors").build(config["sensors"], hal, clock, config.get("i2c"))
-    except ValueError as error:
+        relays = [
+            _load("fieldnode.actuators").Relay(entry, hal, clock) for entry in config["actuators"]
+        ]
+    except ValueError as error:  # a pin the chip does not have, or not for that
         fault = "node.json: %s" % error
-        sensors = []
+    if fault:  # never half a node: it only says what is wrong
+        log.line("E", fault)
+        sensors = relays = []
     nodeconfig = None
     forget("fieldproto", "nodeconfig", "sensortable", "sensortypes")
-    if fault:
-        log.line("E", fault)
     try:
         dialect = _load("fieldproto.dialects").load(
             config["dialect"], config.get("options", {}), config["extras"]
         )
     except ValueError as error:
         _refuse_for_ever("node.json: %s" % error)
-    relays = [
-        _load("fieldnode.actuators").Relay(entry, hal, clock) for entry in config["actuators"]
-    ]
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     _connect(node, config, dialect, hal, clock)
     log.info("%s speaks %s" % (node.id, dialect.name))

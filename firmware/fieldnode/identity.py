@@ -1,9 +1,13 @@
 """Who this node is, and the secrets that are not in a file: NVS namespace "fieldhand"."""
 
+import json
 import os
 from binascii import hexlify
 
+from . import log
+
 NAMESPACE = "fieldhand"
+SECRETS_FILE = "secrets.json"  # see `fieldhand node build`
 # Section and key of node.json -> NVS key (15 characters at most).
 _SECRETS = (
     ("wifi", "ssid", "wifi_ssid"),
@@ -29,6 +33,23 @@ def node_id(config, nvs, mac):
     made = _uuid4()
     nvs.set_str("id", made)
     return made
+
+
+def adopt_secrets(nvs, path=SECRETS_FILE):
+    """Move what a cable brought in `path` into NVS, and remove the file. Raises OSError."""
+    try:
+        with open(path) as file:
+            secrets = json.load(file)
+    except OSError:
+        return  # the usual case: there is none
+    except ValueError:
+        log.warning("%s is damaged: it is left alone" % path)
+        return
+    for key in ("id", "wifi_ssid", "wifi_pass", "mqtt_user", "mqtt_pass"):
+        if isinstance(secrets.get(key), str):
+            nvs.set_str(key, secrets[key])
+    os.remove(path)
+    log.info("%s is in NVS now" % path)
 
 
 def fill_secrets(config, nvs):

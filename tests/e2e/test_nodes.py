@@ -211,6 +211,29 @@ def test_a_node_json_with_a_fault_moves_nothing_and_says_why(
         assert node.pins[26] == 0
 
 
+@pytest.mark.parametrize(
+    ("part", "entry", "word"),
+    [
+        ("actuators", {"name": "valve", "pin": 24, "max_run_s": 5}, "pin"),
+        ("sensors", {"type": "dht22", "pin": 34}, "sensors[3]"),
+    ],
+)
+def test_what_the_chip_cannot_do_stops_the_whole_node(
+    own_mosquitto: Mosquitto, heard: Backend, part: str, entry: dict[str, Any], word: str
+) -> None:
+    config = example("greenhouse", own_mosquitto.port)
+    if part == "sensors":
+        entry = {**entry, "only": ["air_temperature"]}
+        config["sensors"][0]["only"] = ["relative_humidity"]
+    config[part].append(entry)
+    with running(own_mosquitto.port, config) as (node,):
+        status = heard.wait(STATUS["greenhouse"])
+        assert word in status["_fh"]["also"]["config_error"]
+        heard.publish("devices/greenhouse/command", {"action": "pump_water", "durationMs": 2000})
+        refusal = heard.wait(STATUS["greenhouse"], lambda obj: "ack" in obj["_fh"])
+        assert refusal["_fh"]["ack"]["state"] == "failed" and node.pins[26] == 0
+
+
 def test_a_sensor_that_fails_is_named_and_recovers(
     own_mosquitto: Mosquitto, heard: Backend
 ) -> None:

@@ -182,6 +182,26 @@ def test_identity():
     assert boot_id() != boot_id()
 
 
+def test_secrets_move_into_nvs_and_leave_the_flash():
+    import os
+
+    from fake_node import FakeNvs
+    from fieldnode.identity import adopt_secrets
+
+    nvs = FakeNvs()
+    adopt_secrets(nvs)  # there is none
+    with open("secrets.json", "w") as file:
+        file.write('{"id": "n7", "wifi_pass": "hush", "other": "no"}')
+    adopt_secrets(nvs)
+    assert nvs.strings == {"id": "n7", "wifi_pass": "hush"}
+    assert "secrets.json" not in os.listdir()
+    with open("secrets.json", "w") as file:
+        file.write('{"id": ')
+    adopt_secrets(nvs)
+    assert nvs.strings["id"] == "n7" and "secrets.json" in os.listdir()
+    os.remove("secrets.json")
+
+
 def test_settings_survive_and_a_damaged_file_does_not_stop_the_node():
     settings = Settings("s.json")
     settings.update({"interval_ms": 5000, "calibration": {"ph": {"offset": 1}}})
