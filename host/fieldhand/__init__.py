@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fieldhand.broker import Broker as Broker
-    from fieldhand.client import BrokerAddress as BrokerAddress
     from fieldhand.client import Fleet as Fleet
-    from fieldhand.client import NodeAddress as NodeAddress
+    from fieldhand.connection import BrokerAddress as BrokerAddress
     from fieldhand.errors import FieldhandError as FieldhandError
     from fieldhand.pending import Pending as Pending
     from fieldhand.records import Alert as Alert
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from fieldhand.records import Reading as Reading
     from fieldhand.records import Reply as Reply
     from fieldhand.records import Status as Status
+    from fieldhand.roster import NodeAddress as NodeAddress
 
 __all__ = [
     "Alert",
@@ -34,11 +34,11 @@ __all__ = [
 _HOME = {
     "Alert": "records",
     "Broker": "broker",
-    "BrokerAddress": "client",
+    "BrokerAddress": "connection",
     "FieldhandError": "errors",
     "Fleet": "client",
     "Invalid": "records",
-    "NodeAddress": "client",
+    "NodeAddress": "roster",
     "Pending": "pending",
     "Reading": "records",
     "Reply": "records",

@@ -24,7 +24,7 @@ from fieldhand.secretref import Secret
 from fieldhand.tomltable import Table
 
 if TYPE_CHECKING:
-    from fieldhand.client import BrokerAddress
+    from fieldhand.connection import BrokerAddress
 
 DEFAULT_NAME = "fleet.toml"
 MAX_BYTES = 1_000_000
@@ -46,7 +46,7 @@ class BrokerConfig:
 
     def address(self) -> BrokerAddress:
         """For a client on this host, the password looked up. Raises ConfigError without it."""
-        from fieldhand.client import BrokerAddress
+        from fieldhand.connection import BrokerAddress
 
         password = self.secret.value() if self.secret is not None else None
         return BrokerAddress(self.host, self.port, self.user, password, self.tls_ca)

@@ -15,8 +15,8 @@ from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
 from fieldproto import schema
 from fieldproto.extension import EXT
-from fieldproto.uplink import EXT_FIELDS
 from fieldproto.timestamps import parse_utc
+from fieldproto.uplink import EXT_FIELDS
 
 
 class Payload(BaseModel):

@@ -8,9 +8,9 @@ from typing import Any
 
 from fieldproto.dialect import Dialect
 from fieldproto.extension import EXT
-from fieldproto.uplink import EXT_FIELDS
 from fieldproto.messages import Command, Message
 from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field
+from fieldproto.uplink import EXT_FIELDS
 
 # What `fieldproto.timestamps.parse_utc` reads.
 UTC_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00:00)$"
@@ -69,11 +69,11 @@ def _object(fields: dict[str, Field], prefix: str) -> Schema:
         key = name.removeprefix(prefix)
         if not name.startswith(prefix) or "." in key:
             continue
-        schema = _field(field, fields, f"{name}.")
+        inner = _field(field, fields, f"{name}.")
         if key == "*":
-            other = schema or True
+            other = inner or True
             continue
-        properties[key] = schema
+        properties[key] = inner
         if field.required:
             required.append(key)
     schema: Schema = {

@@ -147,7 +147,7 @@ class _Entry:
 class CommandBook:
     """All commands under way of a fleet; thread-safe. Its own thread keeps the time limits."""
 
-    def __init__(self, publish: Callable[[Any], None]) -> None:
+    def __init__(self, publish: Callable[[Any], object]) -> None:
         self._publish = publish
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from fieldhand.client import BrokerAddress
+    from fieldhand.connection import BrokerAddress
     from fieldhand.fleetfile import FleetFile
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,7 +79,7 @@ def broker_of(file: FleetFile | None, broker: tuple[str, int] | None) -> BrokerA
     """The broker to use: the one asked for (with the file's user, if any), else the file's."""
     from dataclasses import replace
 
-    from fieldhand.client import BrokerAddress
+    from fieldhand.connection import BrokerAddress
 
     address = file.broker.address() if file is not None else BrokerAddress()
     if broker is not None:
