@@ -128,6 +128,9 @@ def _full(message):
 
 
 SAMPLES = list(_samples())
+# What a schema cannot say: the topic, one quantity under two names, dates that do not exist, and
+# the bound of numbers in fields of any type.
+DECODER_ONLY = ("the topic says", "no reading", "is called", "time that exists", "not a finite")
 
 ODD = st.one_of(
     st.none(),
@@ -182,13 +185,9 @@ def test_what_the_decoder_accepts_schema_and_model_accept(dialect, message, topi
             return  # it became another message of the same topic
         assert schema_says and model_says, mutated
     except MessageError as error:
-        if "the topic says" in error.reason or "no reading" in error.reason:
+        if error.message != message.name or any(text in error.reason for text in DECODER_ONLY):
             return
-        if error.message != message.name:
-            return
-        assert not schema_says or "is called" in error.reason or "exist" in error.reason, (
-            str(error), mutated,
-        )  # fmt: skip
+        assert not schema_says, (str(error), mutated)
 
 
 def _paths(document, start=()):

@@ -23,7 +23,10 @@ def test_words_become_what_the_table_says():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["pumpid=1"], "pumpid: is not a parameter (did you mean 'pump_id'?); it takes: pump_id (w"),
+        (
+            ["pumpid=1"],
+            "pumpid: is not a parameter (did you mean 'pump_id'?); it takes: pump_id (w",
+        ),
         (["pump_id"], "pump_id: is not NAME=VALUE"),
         (["=1"], "=1: is not NAME=VALUE"),
         (["pump_id=1.5"], "pump_id: '1.5' is not a whole number"),
