@@ -204,6 +204,8 @@ def __getattr__(name):
     # Loaded when used: the board has all this in ROM, we pay for it in the node's heap.
     if name in ("I2C", "SoftI2C"):
         import _sim_i2c as module
+    elif name == "PWM":
+        import _sim_pwm as module
     else:
         import _sim_machine as module
     return getattr(module, name)

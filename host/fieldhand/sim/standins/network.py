@@ -5,16 +5,6 @@ from micropython import const
 
 STA_IF = const(0)
 AP_IF = const(1)
-STAT_IDLE = const(1000)
-STAT_CONNECTING = const(1001)
-STAT_GOT_IP = const(1010)
-STAT_BEACON_TIMEOUT = const(200)
-STAT_NO_AP_FOUND = const(201)
-STAT_WRONG_PASSWORD = const(202)
-STAT_ASSOC_FAIL = const(203)
-STAT_HANDSHAKE_TIMEOUT = const(204)
-AUTH_OPEN = const(0)
-AUTH_WPA2_PSK = const(3)
 
 _WLAN = const(21)
 _ACTIVE = const(0)
@@ -58,6 +48,11 @@ class WLAN(_sim.Lean):
     def isconnected(self):
         return not self._ap and bool(_sim.call(_WLAN, _ISCONNECTED))
 
+    def config(self, *args, **kwargs):
+        import _sim_wlan
+
+        return _sim_wlan.config(self, *args, **kwargs)
+
     def status(self, param=None):
         if param is None:
             return None if self._ap else _sim.call(_WLAN, _STATUS)
@@ -74,7 +69,7 @@ class WLAN(_sim.Lean):
 
 def __getattr__(name):
     if name in ("hostname", "country"):
-        import _sim_rare
-
-        return getattr(_sim_rare, name)
-    raise AttributeError(name)
+        import _sim_wlan as module
+    else:
+        import _sim_network as module
+    return getattr(module, name)
