@@ -1,29 +1,24 @@
 """The node: samples, keeps, sends, obeys. One cooperative loop; nothing in it waits."""
 
-import gc
-
 from micropython import const
 
 from fieldproto.errors import MessageError
 
-from . import identity, log
+from . import log
 from .actuators import Led
 from .alerts import Alerts
 from .commands import FAILED, Commands
 from .notices import Notices
 from .outbox import Outbox
+from .reports import Reports
 from .sampler import Sampler
 from .settings import Settings
-from .version import VERSION
 
 _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of the watchdog
 _RUNNING_WAIT_MS = const(50)  # while a relay is on: how late the end of a run may be reported
 _RESTART_MS = const(3000)  # a restart waits that long for its answer to be acknowledged
 _TIME_RETRY_MS = const(60000)
 _TIME_MAX_AGE_MS = const(86400000)  # a crystal of 20 ppm is 2 s off after a day
-# A dialect that requires a time gets this plus the seconds since boot while none is known; the
-# host sees by the quality "unknown" that it is none.
-_UNSET_EPOCH = const(946684800)  # 2000-01-01
 
 
 class Node:
@@ -42,25 +37,22 @@ class Node:
         self.notices = Notices()
         self.outbox = Outbox(config["outbox_limit"])
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
-        self.boot_id = identity.boot_id()
         self.refused = 0  # messages
         self.unsendable = 0  # readings
         self.session = None
         self.link = None
+        self.latest = {}  # quantity -> value of the last reading
         self._config = config
-        self._fault = fault
         self._hal = hal
         self._clock = clock
+        self._reports = Reports(self, clock, hal.reset_cause(), fault)
         self._commands = Commands(self, clock)
         self._alerts = Alerts()
         self._bands = {}
         self._seq = 0
-        self._latest = {}
         self._status_ms = 0
         self._time_ms = 0
         self._restart_ms = None
-        self._needs_time = dialect.requires("time")
-        self._reset_cause = hal.reset_cause()
         self.apply_settings()
 
     # What the loop does
@@ -93,7 +85,7 @@ class Node:
         """Notices first, then the status if due, then readings."""
         entry = self.notices.next()
         while entry is not None:
-            pid = self._publish(self._notice_packet(entry))
+            pid = self._publish(self._reports.notice(entry[0], entry[1]))
             if pid is None:
                 return _MAX_WAIT_MS  # room comes with a PUBACK, which ends the wait
             if pid:
@@ -103,13 +95,13 @@ class Node:
             entry = self.notices.next()
         now = self._clock.ms()
         if now >= self._status_ms:
-            if self._publish(self._encode("status", self.status())) is None:
+            if self._publish(self._reports.status_packet()) is None:
                 return _MAX_WAIT_MS
             self._status_ms = now + self._config["status_interval_ms"]
         reading = self.outbox.next()
         while reading is not None:
             seq, ms, values = reading
-            pid = self._publish(self._reading_packet(seq, ms, values))
+            pid = self._publish(self._reports.reading(seq, ms, values))
             if pid is None:
                 return _MAX_WAIT_MS
             if pid:
@@ -179,8 +171,7 @@ class Node:
     def make_session(self):
         """The session of the next connection, its Last Will set. Wi-Fi is up by now."""
         self._time_step()  # first, because DESE's will carries the time
-        values = {"firmware": VERSION, "time": self._time(self._clock.ms())}
-        will = self.dialect.will(self.id, values)
+        will = self._reports.will()
         if will is not None:
             self.session.set_last_will(will.topic, will.payload, will.retain, will.qos)
         return self.session
@@ -203,8 +194,8 @@ class Node:
         self.status_due()
         text = str(error)[:200]
         if error.message == "config":
-            alert = {"severity": "warning", "message": text, "time": self._time(self._clock.ms())}
-            self.notices.append("alert", alert)
+            now = self._reports.time(self._clock.ms())
+            self.notices.append("alert", {"severity": "warning", "message": text, "time": now})
         else:
             self._commands.answer({"id": error.id, "command": error.command}, FAILED, None, text)
 
@@ -238,12 +229,13 @@ class Node:
         self._hal.reset()
         return _MAX_WAIT_MS
 
-    # What is said
+    def actuator_states(self):
+        return {relay.name: int(relay.running) for relay in self.actuators}
 
     def _on_reading(self, ms, values):
         self._seq += 1
         self.outbox.append(self._seq, ms, values)
-        self._latest.update(values)
+        self.latest.update(values)
         for severity, text, quantity, value, threshold in self._alerts.check(self._bands, values):
             log.warning(text)
             alert = {
@@ -252,80 +244,6 @@ class Node:
                 "sensor": self.dialect.word(quantity),
                 "value": round(value, 2),
                 "threshold": threshold,
-                "time": self._time(ms),
+                "time": self._reports.time(ms),
             }
             self.notices.append("alert", alert)
-
-    def actuator_states(self):
-        return {relay.name: int(relay.running) for relay in self.actuators}
-
-    def status(self):
-        """Canonical values of the status, health included."""
-        now = self._clock.ms()
-        running = any([relay.running for relay in self.actuators])
-        values = {
-            "state": "online",
-            "activity": "running" if running else "idle",
-            "time": self._time(now),
-            "uptime": now // 1000,
-            "firmware": VERSION,
-            "reset_cause": self._reset_cause,
-            "free_memory": gc.mem_free(),
-            "interval_ms": self.sampler.interval_ms,
-            "queued": len(self.outbox),
-            "dropped": self.outbox.dropped,
-            "outages": self.link.outages,
-        }
-        for name in ("battery_level", "signal_strength"):
-            if name in self._latest:
-                values[name] = int(round(self._latest[name]))
-        for name, count in (("refused", self.refused), ("unsendable", self.unsendable)):
-            if count:
-                values[name] = count
-        if self.sampler.failed:
-            failed = self.sampler.failed
-            values["sensor_error"] = "; ".join(["%s: %s" % (n, failed[n]) for n in failed])[:200]
-        if self.led is not None:
-            values["led"] = self.led.state
-            values["brightness"] = self.led.brightness
-        for relay in self.actuators:
-            values.update(relay.totals())
-        if self._fault:
-            values["config_error"] = self._fault[:200]
-        if (self._fault or self.sampler.failed) and self.dialect.allows("status", "state", "error"):
-            values["state"] = "error"
-        return values
-
-    def _notice_packet(self, entry):
-        kind, values, _ = entry
-        values.setdefault("time", self._time(self._clock.ms()))
-        if kind == "reply" and values["id"] is None and self.dialect.requires("id"):
-            values["id"] = "unknown"  # DESE: an answer needs one, the command had none
-        encode = self.dialect.encode_reply if kind == "reply" else self.dialect.encode_alert
-        try:
-            return encode(self.id, values, self.status(), {"boot": self.boot_id})
-        except MessageError as error:
-            log.warning("not sent: %s" % error)
-            return None
-
-    def _reading_packet(self, seq, ms, values):
-        values["time"] = self._time(ms)
-        values["uptime"] = ms // 1000
-        values["firmware"] = VERSION
-        ext = {"boot": self.boot_id, "seq": seq, "ms": ms, "q": self._clock.quality(ms)}
-        return self._encode("reading", values, ext)
-
-    def _encode(self, kind, values, ext=None):
-        if self.dialect.message(kind) is None:
-            return None
-        try:
-            return self.dialect.encode(kind, self.id, values, ext or {"boot": self.boot_id})
-        except MessageError as error:
-            log.warning("not sent: %s" % error)
-            return None
-
-    def _time(self, ms):
-        epoch = self._clock.epoch(ms)
-        if epoch is None and self._needs_time:
-            return _UNSET_EPOCH + ms // 1000
-        return epoch

@@ -1,0 +1,111 @@
+"""What the node says: its status, readings, answers and alerts, as packets of its dialect."""
+
+import gc
+
+from micropython import const
+
+from fieldproto.errors import MessageError
+
+from . import log
+from .version import VERSION
+
+# A dialect that requires a time gets this plus the seconds since boot while none is known; the
+# host sees by the quality "unknown" that it is none.
+_UNSET_EPOCH = const(946684800)  # 2000-01-01
+
+
+class Reports:
+    """Packets about `node`, None where the dialect has no word for it."""
+
+    def __init__(self, node, clock, reset_cause, fault):
+        from .identity import boot_id  # forgotten after the start
+
+        self._node = node
+        self._clock = clock
+        self._reset_cause = reset_cause
+        self._fault = fault
+        self._needs_time = node.dialect.requires("time")
+        self._boot = {"boot": boot_id()}
+
+    def status(self):
+        """Canonical values of the status, health included."""
+        node = self._node
+        now = self._clock.ms()
+        running = any([relay.running for relay in node.actuators])
+        values = {
+            "state": "online",
+            "activity": "running" if running else "idle",
+            "time": self.time(now),
+            "uptime": now // 1000,
+            "firmware": VERSION,
+            "reset_cause": self._reset_cause,
+            "free_memory": gc.mem_free(),
+            "interval_ms": node.sampler.interval_ms,
+            "queued": len(node.outbox),
+            "dropped": node.outbox.dropped,
+            "outages": node.link.outages,
+        }
+        for name in ("battery_level", "signal_strength"):
+            if name in node.latest:
+                values[name] = int(round(node.latest[name]))
+        for name, count in (("refused", node.refused), ("unsendable", node.unsendable)):
+            if count:
+                values[name] = count
+        failed = node.sampler.failed
+        if failed:
+            values["sensor_error"] = "; ".join(["%s: %s" % (n, failed[n]) for n in failed])[:200]
+        if node.led is not None:
+            values["led"] = node.led.state
+            values["brightness"] = node.led.brightness
+        for relay in node.actuators:
+            values.update(relay.totals())
+        if self._fault:
+            values["config_error"] = self._fault[:200]
+        if (self._fault or failed) and node.dialect.allows("status", "state", "error"):
+            values["state"] = "error"
+        return values
+
+    def status_packet(self):
+        return self._encode("status", self.status(), self._boot)
+
+    def will(self):
+        """The Last Will, for the connection that is about to be made."""
+        values = {"firmware": VERSION, "time": self.time(self._clock.ms())}
+        return self._node.dialect.will(self._node.id, values)
+
+    def reading(self, seq, ms, values):
+        values["time"] = self.time(ms)
+        values["uptime"] = ms // 1000
+        values["firmware"] = VERSION
+        ext = dict(self._boot, seq=seq, ms=ms, q=self._clock.quality(ms))
+        return self._encode("reading", values, ext)
+
+    def notice(self, kind, values):
+        """An answer (`kind` "reply") or an alert."""
+        dialect = self._node.dialect
+        values.setdefault("time", self.time(self._clock.ms()))
+        if kind == "reply" and values["id"] is None and dialect.requires("id"):
+            values["id"] = "unknown"  # DESE: an answer needs one, the command had none
+        encode = dialect.encode_reply if kind == "reply" else dialect.encode_alert
+        try:
+            return encode(self._node.id, values, self.status(), self._boot)
+        except MessageError as error:
+            log.warning("not sent: %s" % error)
+            return None
+
+    def time(self, ms):
+        """Unix seconds of the instant `ms`, as far as known or required."""
+        epoch = self._clock.epoch(ms)
+        if epoch is None and self._needs_time:
+            return _UNSET_EPOCH + ms // 1000
+        return epoch
+
+    def _encode(self, kind, values, ext):
+        dialect = self._node.dialect
+        if dialect.message(kind) is None:
+            return None
+        try:
+            return dialect.encode(kind, self._node.id, values, ext)
+        except MessageError as error:
+            log.warning("not sent: %s" % error)
+            return None
