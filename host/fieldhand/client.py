@@ -217,7 +217,7 @@ class Fleet:
         """One node. Raises UnknownNode."""
         return self._roster.find(name).view()
 
-    def wait_heard(self, name: str, timeout: float) -> bool:
+    def wait_known(self, name: str, timeout: float) -> bool:
         """Wait until the fleet file names this node or a message of it has arrived."""
         return self._roster.wait(name, timeout)
 

@@ -94,7 +94,7 @@ def send(
     values = values_for(nodes[node].dialect) if node in nodes else {}
     with Fleet(broker=address, nodes=nodes) as fleet:
         if node not in nodes:
-            fleet.wait_heard(node, DISCOVERY_S)
+            fleet.wait_known(node, DISCOVERY_S)
             values = values_for(fleet.node(node).dialect)
         pending = fleet.send_command(node, action, values, timeout=timeout, retries=retries)
         state = pending.wait(state="accepted")
