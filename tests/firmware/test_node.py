@@ -1,9 +1,9 @@
 # heapsize: 400k
 """The node's promises about readings, status and time, in virtual time."""
 
-from fake_node import EPOCH, Bench, FakeSensor, fresh_flash
+from fake_node import EPOCH, Bench, FakeNvs, FakeSensor, fresh_flash
 
-from fieldnode.identity import boot_id, fill_secrets, node_id
+from fieldnode.identity import adopt_secrets, boot_id, fill_secrets, node_id
 from fieldnode.outbox import Outbox
 from fieldnode.settings import Settings
 
@@ -157,17 +157,7 @@ def test_wills():
 
 
 def test_identity():
-    class Nvs:
-        def __init__(self):
-            self.strings = {}
-
-        def get_str(self, key):
-            return self.strings.get(key)
-
-        def set_str(self, key, text):
-            self.strings[key] = text
-
-    nvs = Nvs()
+    nvs = FakeNvs()
     mac = b"\xaa\xbb\xcc\xdd\xee\xff"
     assert node_id({"node": "p"}, nvs, mac) == "p"
     assert node_id({}, nvs, mac) == "esp32-aabbccddeeff"  # the PlantNanny document's example
@@ -183,11 +173,6 @@ def test_identity():
 
 
 def test_secrets_move_into_nvs_and_leave_the_flash():
-    import os
-
-    from fake_node import FakeNvs
-    from fieldnode.identity import adopt_secrets
-
     nvs = FakeNvs()
     adopt_secrets(nvs)  # there is none
     with open("secrets.json", "w") as file:
