@@ -1,6 +1,8 @@
 # heapsize: 400k
 """The node's promises about readings, status and time, in virtual time."""
 
+import os
+
 from fake_node import EPOCH, Bench, FakeNvs, FakeSensor, fresh_flash
 
 from fieldnode.identity import adopt_secrets, boot_id, fill_secrets, node_id
