@@ -19,7 +19,7 @@ import bench_node
 from mosquitto import Mosquitto, MosquittoError
 
 ROOT = Path(__file__).resolve().parents[1]
-PUBLISH = ROOT / "bench/publish.py"
+PUBLISH = ROOT / "tools/on_micropython/publish.py"
 TIMEOUT_S = 120
 ROUNDS = 5  # of each client, in turn, so that a busy moment of the machine hits all alike
 

@@ -12,7 +12,7 @@ from fieldhand import Fleet, build, fleetfile, template
 from fieldhand.records import Reading
 from fieldhand.sim import Simulator
 
-MAIN = Path(__file__).resolve().parents[1] / "bench/node_main.py"
+MAIN = Path(__file__).resolve().parent / "on_micropython/node_main.py"
 MEASURED = "greenhouse"  # heap and latency
 COMMANDED = "01"  # round trip of set_led
 COMMANDS = 200

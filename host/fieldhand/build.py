@@ -1,11 +1,14 @@
-"""From a node of the fleet file and its board to node.json, and to what NVS keeps."""
+"""From a node of the fleet file and its board to what is on the node: node.json, NVS, flash."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, fleetsensors
-from fieldhand.errors import ConfigError
+from fieldhand import boards, fleetsensors, paths
+from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
 from fieldproto.schema import FieldError
@@ -13,6 +16,7 @@ from fieldproto.sensortypes import address
 
 # Where the node looks for the certificate of the broker's authority.
 CA_ON_NODE = "ca.pem"
+_ON_THE_NODE = ("boot.py", "main.py", "fieldnode", "fieldproto")
 
 
 def node_json(
@@ -89,6 +93,34 @@ def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
     if secret is not None:
         found["mqtt_pass"] = secret.value()
     return found
+
+
+def write(file: FleetFile, node: NodeConfig, folder: Path) -> list[Path]:
+    """Write into `folder` all that a node's flash holds: firmware, node.json, secrets.json, CA.
+
+    Returns what is at its top. Raises ConfigError and FieldhandError.
+    """
+    settings, hidden = node_json(file, node), secrets(file, node)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in (paths.firmware(), paths.protocol()):
+            for name in _ON_THE_NODE:
+                for path in [source / name, *(source / name).rglob("*.py")]:
+                    if path.is_file():
+                        target = folder / path.relative_to(source)
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(path, target)
+        text = json.dumps(settings, indent=2, ensure_ascii=False)
+        (folder / "node.json").write_text(text + "\n", "utf-8")
+        if file.broker.tls_ca and "tls" in settings["broker"]:
+            shutil.copyfile(file.broker.tls_ca, folder / CA_ON_NODE)
+        private = folder / "secrets.json"
+        private.touch(mode=0o600)
+        private.chmod(0o600)
+        private.write_text(json.dumps(hidden, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise FieldhandError(f"{error.filename or folder}: {error.strerror or error}") from error
+    return sorted(folder.iterdir())
 
 
 def warnings(node: NodeConfig) -> list[str]:

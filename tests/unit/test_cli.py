@@ -74,6 +74,12 @@ def test_node_build_keeps_secrets_apart(project, capsys, monkeypatch):
     Path(".env").write_text("WIFI_PASSWORD=hunter2\n")
     code, out, _ = run(capsys, "node", "build", "pool", "-o", "build/pool")
     assert code == 0 and "hunter2" not in out + Path("build/pool/node.json").read_text()
+    for source in ("firmware", "protocol"):
+        for path in (ROOT / source).rglob("*.py"):
+            copied = Path("build/pool") / path.relative_to(ROOT / source)
+            if path.name != "manifest.py":
+                assert copied.read_bytes() == path.read_bytes()
+    assert not list(Path("build/pool").rglob("__pycache__"))
     secrets = Path("build/pool/secrets.json")
     assert json.loads(secrets.read_text())["wifi_pass"] == "hunter2"
     assert secrets.stat().st_mode & 0o777 == 0o600

@@ -72,34 +72,25 @@ def show(name: str, file: Path | None, as_json: bool) -> None:
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for node.json and secrets.json; without it node.json goes to stdout.",
+    help="Folder for all that the node's flash holds; without it node.json goes to stdout.",
 )
 def build(name: str, file: Path | None, output: Path | None) -> None:
-    """Build a node's node.json, without secrets; secrets.json beside it is for its NVS."""
+    """Build a node's node.json; with --output the firmware too, ready for `mpremote cp`.
+
+    secrets.json is moved into the node's NVS at its first start: delete it here then.
+    """
     from fieldhand import build as builder
-    from fieldhand.errors import FieldhandError
 
     fleet = need_file(file)
     config = _find(fleet, name)
     settings = builder.node_json(fleet, config)
     for warning in builder.warnings(config):
         note(f"warning: {warning}")
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
     if output is None:
-        click.echo(text)
+        click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
         return
-    secrets = builder.secrets(fleet, config)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "node.json").write_text(text + "\n", "utf-8")
-        hidden = output / "secrets.json"
-        hidden.touch(mode=0o600)
-        hidden.chmod(0o600)
-        hidden.write_text(json.dumps(secrets, ensure_ascii=False) + "\n", "utf-8")
-    except OSError as error:
-        raise FieldhandError(f"{error.filename or output}: {error.strerror or error}") from error
-    click.echo(output / "node.json")
-    click.echo(hidden)
+    for path in builder.write(fleet, config, output):
+        click.echo(path)
 
 
 def _find(fleet: Any, name: str) -> Any:
