@@ -1,6 +1,7 @@
 # Every target makes the virtual environment it needs. Variables:
 #   PYTHON=python3.12   the interpreter (3.11 or newer) the environment is made with
 #   ARGS="-k pump -x"   more for pytest (unit, firmware, e2e, test, test-hil) or the bench
+#   JOBS=1              processes the whole suite runs in (default 2)
 #   PORT=/dev/ttyUSB0   the board of test-hil
 #   DEMO_SECONDS=20     end the demo by itself
 
@@ -11,6 +12,7 @@ STAMP := $(VENV)/.installed
 UMQTT := build/umqtt/umqtt/simple.py
 PYTEST := $(BIN)/pytest
 ARGS ?=
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv umqtt demo test unit firmware e2e test-hil check format bench dist clean
@@ -27,7 +29,7 @@ demo: $(STAMP) $(UMQTT) ## Show a broker and five simulated nodes at work (Ctrl-
 	@$(BIN)/fieldhand demo
 
 test: $(STAMP) $(UMQTT) ## Run all tests
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n $(JOBS) $(ARGS)
 
 unit: $(STAMP) $(UMQTT) ## Run the tests of single parts
 	$(PYTEST) tests/unit $(ARGS)

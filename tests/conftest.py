@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 from mosquitto import Mosquitto, executable
+from plugins.micropython import pytest_report_header  # noqa: F401 - found by its name
 
 HIL = Path(__file__).parent / "hil"
 
