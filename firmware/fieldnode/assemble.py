@@ -43,7 +43,9 @@ def build(raw, hal):
             _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
     clock = Clock(time)
     try:
-        sensors = _load("fieldnode.sensors").build(config["sensors"], hal, clock, config.get("i2c"))
+        sensors = _load("fieldnode.sensors.build").build(
+            config["sensors"], hal, clock, config.get("i2c")
+        )
         relays = [
             _load("fieldnode.actuators").Relay(entry, hal, clock) for entry in config["actuators"]
         ]
@@ -53,7 +55,8 @@ def build(raw, hal):
         log.line("E", fault)
         sensors = relays = []
     nodeconfig = None
-    forget("fieldproto", "nodeconfig", "sensortable", "sensortypes")
+    forget("fieldproto", "nodeconfig", "sensortable", "sensortypes", "calibration", "quantities")
+    forget("fieldnode.sensors", "build", "bounds")
     try:
         dialect = _load("fieldproto.dialects").load(
             config["dialect"], config.get("options", {}), config["extras"]
@@ -62,6 +65,8 @@ def build(raw, hal):
         _refuse_for_ever("node.json: %s" % error)
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     _connect(node, config, dialect, hal, clock)
+    for key in ("sensors", "actuators", "wifi", "i2c", "options"):
+        config.pop(key, None)  # who needs it has it by now
     log.info("%s speaks %s" % (node.id, dialect.name))
     return node, hal.watchdog(config["watchdog_ms"])
 

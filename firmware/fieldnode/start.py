@@ -16,21 +16,21 @@ def main():
     """Run the node for ever; a crash puts the outputs off and resets."""
     hal = Hal()
     raw = _read(CONFIG)
-    _outputs_off(hal, raw)
-    node = None
+    actuators = raw.get("actuators") if isinstance(raw, dict) else None
+    _outputs_off(hal, actuators)
     try:
         from .assemble import build, forget
 
         node, watchdog = build(raw, hal)
         forget("fieldnode", "assemble", "identity")
-        build = forget = None
+        raw = build = forget = None
         gc.collect()
         node.run(watchdog)
     except KeyboardInterrupt:  # mpremote
-        _outputs_off(hal, raw)
+        _outputs_off(hal, actuators)
         raise
     except Exception as error:
-        _outputs_off(hal, raw)
+        _outputs_off(hal, actuators)
         log.line("E", "the node crashed:")
         sys.print_exception(error)
         time.sleep_ms(CRASH_PAUSE_MS)
@@ -46,9 +46,8 @@ def _read(path):
         return None
 
 
-def _outputs_off(hal, raw):
+def _outputs_off(hal, actuators):
     """Off as far as the file can be understood; a broken entry does not keep the next one on."""
-    actuators = raw.get("actuators") if isinstance(raw, dict) else None
     for entry in actuators if isinstance(actuators, list) else ():
         try:
             hal.pin_out(entry["pin"], 1 if entry.get("active_low") else 0)

@@ -1,22 +1,12 @@
 """Check of the sensor tables of node.json and fleet.toml, and what a checked one means."""
 
+from .calibration import SensorConfigError as SensorConfigError
+from .calibration import check_calibration, check_number
 from .sensortable import COMMON, TYPES
 
 _EZO_ADDRESS = {"ph": 99, "orp": 98, "ec": 100, "tds": 100}
 _PINS = ("pin", "in_pin", "adc_pin")
 _HEX = "0123456789abcdefABCDEF"
-
-
-class SensorConfigError(ValueError):
-    """A sensor table that cannot be used.
-
-    Attributes: `path`, like "sensors[2].pin", and `reason`.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__("%s: %s" % (path, reason))
-        self.path = path
-        self.reason = reason
 
 
 def address(config: dict) -> int | None:
@@ -102,20 +92,13 @@ def _check_value(key: tuple, value: object, here: str) -> None:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise SensorConfigError(here, "%r is not two numbers" % (value,))
         for i in range(2):
-            _check_number(value[i], lo, hi, "%s[%d]" % (here, i))
+            check_number(value[i], lo, hi, "%s[%d]" % (here, i))
         if value[0] == value[1]:
             raise SensorConfigError(here, "the two are both %s" % value[0])
     else:
         if kind != "number" and (isinstance(value, bool) or not isinstance(value, int)):
             raise SensorConfigError(here, "%r is not a whole number" % (value,))
-        _check_number(value, lo, hi, here)
-
-
-def _check_number(value: object, lo: float, hi: float, here: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SensorConfigError(here, "%r is not a number" % (value,))
-    if not lo <= value <= hi:
-        raise SensorConfigError(here, "%s is not %s to %s" % (value, lo, hi))
+        check_number(value, lo, hi, here)
 
 
 def _check_common(config: dict, here: str) -> None:
@@ -133,18 +116,6 @@ def _check_common(config: dict, here: str) -> None:
                 raise SensorConfigError("%s.%s" % (here, key), reason)
     for name in calibration:
         check_calibration(calibration[name], "%s.calibration.%s" % (here, name))
-
-
-def check_calibration(value: object, here: str) -> None:
-    """Check one `{"offset": number, "scale": number}`; raises SensorConfigError."""
-    if not isinstance(value, dict):
-        raise SensorConfigError(here, "is not a table of offset and scale")
-    for key in value:
-        if key not in ("offset", "scale"):
-            raise SensorConfigError("%s.%s" % (here, key), "calibration has offset, scale")
-        _check_number(value[key], -100000, 100000, "%s.%s" % (here, key))
-    if value.get("scale", 1) == 0:
-        raise SensorConfigError(here + ".scale", "0 would make every reading the same")
 
 
 def _place(config: dict) -> tuple | None:

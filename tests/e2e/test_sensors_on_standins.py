@@ -13,7 +13,7 @@ from fieldhand.sim import Node, Simulator, World
 
 MAIN = """
 import json, time
-from fieldnode import sensors
+from fieldnode.sensors import build as sensors
 from fieldnode.hal import Hal
 from fieldnode.sensors.base import SensorError
 

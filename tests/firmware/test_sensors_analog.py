@@ -2,10 +2,10 @@ import fake_bus
 import micropython
 from fieldtest import raises
 
-from fieldnode.sensors import build
 from fieldnode.sensors.analog import SAMPLES, median
 from fieldnode.sensors.base import SensorError
 from fieldnode.sensors.battery import lipo_level
+from fieldnode.sensors.build import build
 
 
 def make(adc, **config):

@@ -3,9 +3,9 @@ import struct
 import fake_bus
 from fieldtest import raises
 
-from fieldnode.sensors import build
 from fieldnode.sensors.base import SensorError
 from fieldnode.sensors.bme280 import Calibration
+from fieldnode.sensors.build import build
 
 PINS = {"scl": 22, "sda": 21}
 

@@ -3,7 +3,7 @@ import sys
 import fake_bus
 from fieldtest import raises
 
-from fieldnode.sensors import build
+from fieldnode.sensors.build import build
 from fieldproto.sensortypes import SensorConfigError
 
 CLOCK = fake_bus.Clock()
@@ -38,7 +38,8 @@ def test_only_the_named_drivers_are_imported():
         ("soil_moisture",),
     ]
     loaded = sorted([m for m in sys.modules if m.startswith("fieldnode.sensors.")])
-    assert loaded == ["fieldnode.sensors." + m for m in ("analog", "base", "dht")], loaded
+    wanted = ("analog", "base", "bounds", "build", "dht")
+    assert loaded == ["fieldnode.sensors." + m for m in wanted], loaded
 
 
 def test_no_sensors_is_no_error():

@@ -1,8 +1,8 @@
 import fake_bus
 from fieldtest import raises
 
-from fieldnode.sensors import build
 from fieldnode.sensors.base import SensorError
+from fieldnode.sensors.build import build
 from fieldnode.sensors.ds18b20 import celsius16
 
 ROM = "28ff641e8316d3a5"

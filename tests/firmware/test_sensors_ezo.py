@@ -1,8 +1,8 @@
 import fake_bus
 from fieldtest import raises
 
-from fieldnode.sensors import build
 from fieldnode.sensors.base import SensorError
+from fieldnode.sensors.build import build
 
 PINS = {"scl": 22, "sda": 21}
 

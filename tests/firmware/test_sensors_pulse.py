@@ -1,8 +1,8 @@
 import fake_bus
 from fieldtest import raises
 
-from fieldnode.sensors import build
 from fieldnode.sensors.base import SensorError
+from fieldnode.sensors.build import build
 
 # SparkFun weather meter data sheet: 2.4 km/h closes the switch once per second.
 WIND = {"type": "pulse", "quantity": "wind_speed", "pin": 27, "per_pulse": 2.4, "window": "hz"}

@@ -3,7 +3,6 @@
 from micropython import const
 
 from fieldnode.sensors.base import Sensor, SensorError
-from fieldproto.quantities import UNITS
 
 # Readings a value is the median of: one spike of the pump or the radio does not show.
 SAMPLES = const(9)
@@ -32,7 +31,7 @@ class Analog(Sensor):
         margin = abs(raw[1] - raw[0]) * _MARGIN // 100
         self._low = min(raw) - margin
         self._high = max(raw) + margin
-        if UNITS[quantity] == "%" and not clamp:
+        if self._percent and not clamp:
             self.limits = {quantity: (0, 100)}
 
     def _start(self):

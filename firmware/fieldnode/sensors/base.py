@@ -2,31 +2,9 @@
 
 from micropython import const
 
-from fieldproto.quantities import UNITS
-
 # A reading fetched later than this after it was due says nothing about now.
 _STALE_MS = const(60000)
 
-# What can be, after calibration; a driver's own `limits` say what its device can measure.
-_PHYSICAL = {
-    "air_temperature": (-60, 85),
-    "water_temperature": (-5, 110),
-    "soil_temperature": (-60, 85),
-    "pressure": (300, 1100),
-    "ph": (0, 14),
-    "orp": (-2000, 2000),
-    "chlorine": (0, 20),
-    "tds": (0, 500000),
-    "ec": (0, 500),
-    "npk": (0, 1023),
-    "flow_rate": (0, 1000),
-    "wind_speed": (0, 400),
-    "battery_voltage": (0, 100),
-    "solar_voltage": (0, 500),
-    "solar_current": (-100, 100),
-    "vibration": (0, 200),
-    "signal_strength": (-127, -1),
-}
 _ERRNO = {5: "bus error", 19: "no answer", 110: "timed out", 116: "timed out"}
 
 
@@ -57,6 +35,13 @@ class Sensor:
         self.measures = measures
         self.quantities = measures
         self._clock = clock
+        # Both tables are forgotten after the start: each sensor keeps its own rows.
+        from fieldproto.quantities import UNITS
+
+        from .bounds import PHYSICAL
+
+        self._percent = tuple([q for q in measures if UNITS[q] == "%"])
+        self._physical = {q: PHYSICAL[q] for q in measures if q in PHYSICAL}
         self._calibration = {}
         self._last = None
         self._began = None
@@ -99,7 +84,7 @@ class Sensor:
 
     def apply_calibration(self, quantity, offset=0, scale=1):
         """Report `raw * scale + offset` from now on; raises ValueError, SensorError."""
-        from fieldproto.sensortypes import check_calibration  # rare; forgotten after the start
+        from fieldproto.calibration import check_calibration  # rare
 
         self._known(quantity)
         check_calibration({"offset": offset, "scale": scale}, self.name + "." + quantity)
@@ -137,6 +122,8 @@ class Sensor:
     def _in_range(self, quantity, value, limits):
         # Written so that NaN fails it.
         if limits and not limits[0] <= value <= limits[1]:
+            from fieldproto.quantities import UNITS  # rare
+
             raise SensorError(
                 self.name,
                 "%s %s %s is not %s to %s"
@@ -147,9 +134,9 @@ class Sensor:
         known = self._calibration.get(quantity)
         if known:
             value = value * known[1] + known[0]
-        if UNITS[quantity] == "%":
+        if quantity in self._percent:
             return min(max(value, 0), 100)
-        self._in_range(quantity, value, _PHYSICAL.get(quantity))
+        self._in_range(quantity, value, self._physical.get(quantity))
         return value
 
     def _bus(self, call, *args):

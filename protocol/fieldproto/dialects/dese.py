@@ -9,15 +9,8 @@ from ..schema import Field as F
 OPTIONS = (F("org", "string", required=True, doc="organisation UUID, the tenant"),)
 
 _DEVICE = "devices/{org}/{node}/"
-
-
-def _time():
-    return F("timestamp", "time", means="time", required=True, doc="ISO 8601 UTC")
-
-
-def _device():
-    return F("device_id", "string", means="node", required=True)
-
+_TIME = F("timestamp", "time", means="time", required=True, doc="ISO 8601 UTC")
+_DEVICE_ID = F("device_id", "string", means="node", required=True)
 
 MESSAGES = (
     Message(
@@ -26,8 +19,8 @@ MESSAGES = (
         "reading",
         "node",
         (
-            _device(),
-            _time(),
+            _DEVICE_ID,
+            _TIME,
             F("organization_id", "string", means="org", required=True),
             F("sensors", "object", required=True),
             F("sensors.ph", "number", means="ph", required=True, lo=0, hi=14),
@@ -59,7 +52,7 @@ MESSAGES = (
             F("battery", "int", means="battery_level", unit="%", lo=0, hi=100),
             F("signal_strength", "int", means="signal_strength", unit="dBm"),
             F("firmware_version", "string", means="firmware", required=True),
-            _time(),
+            _TIME,
         ),
         retain=True,
     ),
@@ -79,7 +72,7 @@ MESSAGES = (
             ),
             F("response", "object", means="data"),
             F("error", "string", means="error"),
-            _time(),
+            _TIME,
         ),
     ),
     Message(
@@ -99,7 +92,7 @@ MESSAGES = (
             F("sensor", "string", means="sensor"),
             F("value", "number", means="value"),
             F("threshold", "number", means="threshold"),
-            _time(),
+            _TIME,
         ),
     ),
     Message(
@@ -109,10 +102,10 @@ MESSAGES = (
         "host",
         (
             F("command_id", "string", means="id", required=True, lo=1, hi=64),
-            _device(),
+            _DEVICE_ID,
             F("command", "string", means="command", required=True),
             F("parameters", "object", means="params"),
-            _time(),
+            _TIME,
         ),
         params="parameters",
     ),
@@ -122,7 +115,7 @@ MESSAGES = (
         "config",
         "host",
         (
-            _device(),
+            _DEVICE_ID,
             F("config", "object", required=True),
             F("config.telemetry_interval", "int", means="interval_ms", unit="ms", lo=1000),
             F("config.mqtt_keepalive", "int", means="keepalive_s", unit="s", lo=5, hi=65535),
@@ -134,7 +127,7 @@ MESSAGES = (
             F("config.alert_thresholds.*", "object"),
             F("config.alert_thresholds.*.min", "number"),
             F("config.alert_thresholds.*.max", "number"),
-            _time(),
+            _TIME,
         ),
     ),
 )

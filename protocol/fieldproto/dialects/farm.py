@@ -10,6 +10,8 @@ from ..schema import Field as F
 
 OPTIONS = ()
 
+_FARM = F("farm_id", "string", means="node", required=True)
+_TIME = F("timestamp", "time", means="time")
 _SWITCH = {"ON": 1, "OFF": 0}
 
 
@@ -33,8 +35,8 @@ MESSAGES = (
             F("type", "string", required=True, const="STATUS"),
             F("irrigation", "string", means="irrigation", values=_SWITCH),
             F("fertilization", "string", means="fertilization", values=_SWITCH),
-            F("farm_id", "string", means="node", required=True),
-            F("timestamp", "time", means="time"),
+            _FARM,
+            _TIME,
         ),
         when=("type", "STATUS"),
     ),
@@ -44,8 +46,8 @@ MESSAGES = (
         "reading",
         "node",
         (
-            F("farm_id", "string", means="node", required=True),
-            F("timestamp", "time", means="time"),
+            _FARM,
+            _TIME,
             F(
                 "moisture",
                 "number",
@@ -81,7 +83,7 @@ MESSAGES = (
         (
             F("type", "string", required=True, const="ACTUATE"),
             F("device", "string", means="command", required=True),
-            F("timestamp", "time", means="time"),
+            _TIME,
         ),
     ),
 )

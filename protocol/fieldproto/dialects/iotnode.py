@@ -10,6 +10,10 @@ from ..schema import Field as F
 
 OPTIONS = ()
 
+_TIME = F("timestamp", "epoch", means="time", lo=0, unit="s")
+_UPTIME = F("uptime", "int", means="uptime", lo=0, unit="s")
+_RSSI = F("wifi_rssi", "int", means="signal_strength", unit="dBm")
+
 MESSAGES = (
     Message(
         "telemetry",
@@ -18,13 +22,13 @@ MESSAGES = (
         "node",
         (
             F("node_id", "string", means="node", required=True, prefix="node_"),
-            F("timestamp", "epoch", means="time", lo=0, unit="s"),
+            _TIME,
             F("sensors", "object", required=True),
             F("sensors.temperature", "number", means="air_temperature", unit="°C", digits=1),
             F("sensors.humidity", "number", means="relative_humidity", unit="%", digits=1),
             F("sensors.*", "number", digits=3),
-            F("wifi_rssi", "int", means="signal_strength", unit="dBm"),
-            F("uptime", "int", means="uptime", lo=0, unit="s"),
+            _RSSI,
+            _UPTIME,
         ),
     ),
     Message(
@@ -34,10 +38,10 @@ MESSAGES = (
         "node",
         (
             F("node_id", "string", means="node", prefix="node_"),
-            F("timestamp", "epoch", means="time", lo=0, unit="s"),
+            _TIME,
             F("status", "string", means="state", doc="online, or offline by the Last Will"),
-            F("uptime", "int", means="uptime", lo=0, unit="s"),
-            F("wifi_rssi", "int", means="signal_strength", unit="dBm"),
+            _UPTIME,
+            _RSSI,
             F("free_memory", "int", means="free_memory", lo=0, unit="B"),
             F("reset_cause", "string", means="reset_cause"),
             F("led", "string", means="led", values={"on": 1, "off": 0}),
@@ -67,8 +71,8 @@ MESSAGES = (
         "host",
         (
             F("status", "string", means="state", required=True, values=("online", "offline")),
-            F("timestamp", "epoch", means="time", lo=0, unit="s"),
-            F("uptime", "int", means="uptime", lo=0, unit="s"),
+            _TIME,
+            _UPTIME,
             F("version", "string", means="version"),
         ),
         retain=True,
@@ -79,7 +83,7 @@ MESSAGES = (
         "broker",
         "host",
         (
-            F("timestamp", "epoch", means="time", lo=0, unit="s"),
+            _TIME,
             F("connections", "int", means="connections", lo=0),
             F("messages_received", "int", means="messages_received", lo=0),
             F("messages_sent", "int", means="messages_sent", lo=0),
