@@ -7,7 +7,7 @@ import sys
 VECTORS = __file__.rsplit("/", 2)[0] + "/vectors"
 sys.path.insert(0, VECTORS)
 
-import vectorcheck
+import vectorcheck  # noqa: E402
 
 
 def test_every_payload_of_every_document():
