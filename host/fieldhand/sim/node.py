@@ -138,6 +138,7 @@ class Node:
         self._loop = sim.loop
         self._changed = threading.Condition()
         self._ticks_start = ticks_start
+        self._own = "main.py" in files  # a program that may name what our firmware does not
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd: int | None = None
         self._out: int | None = None
@@ -328,6 +329,8 @@ class Node:
             "MICROPYPATH": self._sim.micropypath,
             "FIELDHAND_SIM": f"{self._sim.port}:{self._token}",
         }
+        if self._own:
+            env["FIELDHAND_OWN"] = "1"
         if self._ticks_start is not None:
             env["FIELDHAND_TICKS"] = str(self._ticks_start)
         self._sim.expect(self._token, self)

@@ -16,12 +16,8 @@ import usocket
 import utime
 from micropython import const
 
-# Kinds of reply.
-_BYTES = const(1)
-_OSERROR = const(2)
-_VALUEERROR = const(3)
-_RUNTIMEERROR = const(4)
-_TYPEERROR = const(5)
+# Kinds of reply: a number, bytes, and what is to be raised.
+_REPLIES = (int, bytes, OSError, ValueError, RuntimeError, TypeError)
 
 # Requests, see protocol.py; the other stand-ins use the numbers.
 _RESET = const(9)
@@ -82,15 +78,16 @@ def call(op, a=0, b=0, c=0, payload=None):
     """Ask for `op`; returns an int or bytes. Raises what the supervisor says the chip raises."""
     global _busy
     if _busy:  # we are an interrupt handler that came in between
-        return _ask(_wire1, _out1, _in1, op, a, b, c, payload)
+        return _ask(_second, op, a, b, c, payload)
     _busy = True
     try:
-        return _ask(_wire0, _out0, _in0, op, a, b, c, payload)
+        return _ask(_first, op, a, b, c, payload)
     finally:
         _busy = False
 
 
-def _ask(wire, out, head, op, a, b, c, payload):
+def _ask(connection, op, a, b, c, payload):
+    wire, out, head = connection
     pack_into("<BxHiii", out, 0, op, len(payload) if payload else 0, a, b, c)
     wire.write(out + payload if payload else out)
     if wire.readinto(head) != 8:
@@ -106,16 +103,17 @@ def _ask(wire, out, head, op, a, b, c, payload):
         while size:
             size -= wire.readinto(view[: min(size, len(_small))])
         raise
-    if kind == _BYTES:
+    kind = _REPLIES[kind]
+    if kind is bytes:
         return answer
     text = answer.decode()
-    if kind == _OSERROR:
+    if kind is OSError:
         if not text:
             raise OSError(value)
         if not value:
             raise OSError(text)
         raise OSError(value, text)
-    raise {_VALUEERROR: ValueError, _RUNTIMEERROR: RuntimeError, _TYPEERROR: TypeError}[kind](text)
+    raise kind(text)
 
 
 def reset(kind, ms=-1):
@@ -147,13 +145,13 @@ def _interrupts():
     waited = 0
     while True:
         if _raised == _served:
-            _wire2.setblocking(True)
+            _signals.setblocking(True)
             waited = 0
         else:
             # The ESP32 runs handlers while the program waits for a socket. Here a system call
             # must be interrupted for that, which a collection does by its signal.
-            _wire2.setblocking(False)
-        got = _wire2.readinto(number)
+            _signals.setblocking(False)
+        got = _signals.readinto(number)
         if got is None:
             utime.sleep_ms(1)
             waited += 1
@@ -180,6 +178,9 @@ def boot():
     import machine  # noqa: F401
     import network  # noqa: F401
 
+    if os.getenv("FIELDHAND_OWN"):
+        import _sim_constants  # noqa: F401
+
     micropython.opt_level(0)
     gc.collect()
     scope = {"__name__": "__main__"}
@@ -201,8 +202,9 @@ def boot():
         utime.sleep_ms(1000)
 
 
-_out0, _out1 = bytearray(16), bytearray(16)
-_in0, _in1 = bytearray(8), bytearray(8)
-_wire0, _wire1, _wire2 = _open(0), _open(1), _open(2)
+# Socket, request header, reply header.
+_first = (_open(0), bytearray(16), bytearray(8))
+_second = (_open(1), bytearray(16), bytearray(8))
+_signals = _open(2)
 _thread.start_new_thread(_interrupts, ())
 del _open, _interrupts

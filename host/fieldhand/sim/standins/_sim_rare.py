@@ -6,6 +6,7 @@ from micropython import const
 
 _PIN_SET = const(2)
 _ADC = const(5)
+_NVS_GET = const(15)
 _NVS_SET = const(16)
 _WLAN = const(21)
 _SCAN = const(6)
@@ -33,8 +34,23 @@ def ADC_read_uv(adc):
     return _sim.call(_ADC, adc._n, adc._atten) * _FULL[adc._atten] // 4095 * 1000
 
 
+def ADC_read_u16(adc):
+    raw = adc.read()
+    return raw << (16 - adc._bits) | raw >> (2 * adc._bits - 16)
+
+
 def Timer_value(timer):
     return utime.ticks_diff(utime.ticks_ms(), timer._start)
+
+
+def NVS_set_i32(nvs, key, value):
+    if not -0x80000000 <= value <= 0x7FFFFFFF:
+        raise OverflowError("overflow converting long int to machine word")
+    _sim.call(_NVS_SET, 0, value, 0, nvs._key(key))
+
+
+def NVS_get_i32(nvs, key):
+    return _sim.call(_NVS_GET, 0, 0, 0, nvs._key(key))
 
 
 def NVS_erase_key(nvs, key):
@@ -55,3 +71,26 @@ def WLAN_ifconfig(wlan, config=None):
         return tuple(_sim.call(_WLAN, _IFCONFIG).decode().split())
     if config != "dhcp" and len(config) != 4:
         raise ValueError("invalid arguments")
+
+
+def OneWire_readbyte(wire):
+    buf = bytearray(1)
+    wire.readinto(buf)
+    return buf[0]
+
+
+def DS18X20_write_scratch(chip, rom, buf):
+    chip.ow.reset(True)
+    chip.ow.select_rom(rom)
+    chip.ow.writebyte(0x4E)
+    chip.ow.write(buf)
+
+
+def DS18X20_read_temp(chip, rom):
+    buf = chip.read_scratch(rom)
+    raw = buf[1] << 8 | buf[0]
+    if raw & 0x8000:
+        raw -= 0x10000
+    if rom[0] == 0x10:
+        return (raw >> 1) - 0.25 + (buf[7] - buf[6]) / buf[7]
+    return raw / 16

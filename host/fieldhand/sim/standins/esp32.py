@@ -17,14 +17,6 @@ class NVS(_sim.Lean):
     def _key(self, key):
         return self._name + b"\0" + key.encode()
 
-    def set_i32(self, key, value):
-        if not -0x80000000 <= value <= 0x7FFFFFFF:
-            raise OverflowError("overflow converting long int to machine word")
-        _sim.call(_NVS_SET, 0, value, 0, self._key(key))
-
-    def get_i32(self, key):
-        return _sim.call(_NVS_GET, 0, 0, 0, self._key(key))
-
     def set_blob(self, key, value):
         if isinstance(value, int):
             raise TypeError("object with buffer protocol required")

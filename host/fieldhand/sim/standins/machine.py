@@ -1,6 +1,7 @@
 """`machine` of the ESP32 port, as of MicroPython 1.24 and later, backed by the supervisor.
 
-What is raised and returned follows ports/esp32; where 1.24 and later versions differ, the one
+Constants of classes that our firmware does not name are in `_sim_constants`. What is raised and
+returned follows ports/esp32; where 1.24 and later versions differ, the one
 that forgives less.
 """
 
@@ -45,16 +46,8 @@ class Pin(_sim.Lean):
     IN = 1
     OUT = 3
     OPEN_DRAIN = 7
-    PULL_DOWN = 1
     PULL_UP = 2
     IRQ_RISING = 1
-    IRQ_FALLING = 2
-    WAKE_LOW = 4
-    WAKE_HIGH = 5
-    DRIVE_0 = 0
-    DRIVE_1 = 1
-    DRIVE_2 = 2
-    DRIVE_3 = 3
 
     def __new__(cls, pin, *args, **kwargs):
         # One object per pin, as in the chip: Pin(2) is Pin(2).
@@ -97,14 +90,7 @@ class Pin(_sim.Lean):
 
 
 class ADC(_sim.Lean):
-    ATTN_0DB = 0
-    ATTN_2_5DB = 1
-    ATTN_6DB = 2
     ATTN_11DB = 3
-    WIDTH_9BIT = 9
-    WIDTH_10BIT = 10
-    WIDTH_11BIT = 11
-    WIDTH_12BIT = 12
 
     def __init__(self, pin, *, atten=0):
         self._n = _number(pin)
@@ -121,17 +107,12 @@ class ADC(_sim.Lean):
     def read(self):
         return _sim.call(_ADC, self._n, self._atten) >> (12 - self._bits)
 
-    def read_u16(self):
-        raw = self.read()
-        return raw << (16 - self._bits) | raw >> (2 * self._bits - 16)
-
 
 _timers = [None] * _TIMERS
 
 
 class Timer(_sim.Lean):
     ONE_SHOT = 0
-    PERIODIC = 1
 
     def __new__(cls, id, **kwargs):
         if id >= _TIMERS:

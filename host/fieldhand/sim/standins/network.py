@@ -16,14 +16,6 @@ _RSSI = const(5)
 
 
 class WLAN(_sim.Lean):
-    IF_STA = 0
-    IF_AP = 1
-    SEC_OPEN = 0
-    SEC_WPA2 = 3
-    PM_NONE = 0
-    PM_PERFORMANCE = 1
-    PM_POWERSAVE = 2
-
     def __init__(self, interface=0):
         if interface not in (STA_IF, AP_IF):
             raise ValueError("invalid WLAN interface identifier")

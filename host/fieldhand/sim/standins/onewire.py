@@ -14,10 +14,8 @@ class OneWireError(Exception):
     pass
 
 
-class OneWire:
-    SEARCH_ROM = 0xF0
+class OneWire(_sim.Lean):
     MATCH_ROM = 0x55
-    SKIP_ROM = 0xCC
 
     def __init__(self, pin):
         self.pin = pin
@@ -34,9 +32,6 @@ class OneWire:
 
     def write(self, buf):
         _sim.call(_OW, self.pin._n, _WRITE, 0, bytes(buf))
-
-    def readbyte(self):
-        return _sim.call(_OW, self.pin._n, _READ, 1)[0]
 
     def readinto(self, buf):
         buf[:] = _sim.call(_OW, self.pin._n, _READ, len(buf))

@@ -12,28 +12,12 @@ from utime import ticks_us as _clock_us
 
 _EPOCH = 946684800
 _RTC_GET = 18
-_PERIOD = 1 << 30
 
 # us since 2000 at tick 0 of the machine's monotonic clock, which the supervisor shares.
 _offset = int(_sim.call(_RTC_GET))
 
 if os.getenv("FIELDHAND_TICKS"):
-    from utime import ticks_ms as _clock_ms
-
-    _shift = int(os.getenv("FIELDHAND_TICKS")) - _clock_ms()
-
-    def ticks_ms():
-        return (_clock_ms() + _shift) & (_PERIOD - 1)
-
-    def ticks_us():
-        return (_clock_us() + _shift * 1000) & (_PERIOD - 1)
-
-    def ticks_add(ticks, delta):
-        return (ticks + delta) & (_PERIOD - 1)
-
-    def ticks_diff(a, b):
-        return ((a - b + _PERIOD // 2) & (_PERIOD - 1)) - _PERIOD // 2
-
+    from _sim_ticks import ticks_add, ticks_diff, ticks_ms, ticks_us
 else:
     from utime import ticks_add, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
