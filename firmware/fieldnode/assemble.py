@@ -56,7 +56,7 @@ def build(raw, hal):
         sensors = relays = []
     nodeconfig = None
     forget("fieldproto", "nodeconfig", "sensortable", "sensortypes", "calibration", "quantities")
-    forget("fieldnode.sensors", "build", "bounds")
+    forget("fieldnode.sensors", "build")
     try:
         dialect = _load("fieldproto.dialects").load(
             config["dialect"], config.get("options", {}), config["extras"]

@@ -15,18 +15,18 @@ class Backoff:
     def __init__(self, getrandbits, base_ms=BASE_MS, cap_ms=CAP_MS, stable_ms=STABLE_MS):
         """`getrandbits(n)` gives n random bits, as `random.getrandbits`."""
         self.failures = 0
-        self._getrandbits = getrandbits
-        self._base_ms = base_ms
-        self._cap_ms = cap_ms
-        self._stable_ms = stable_ms
+        self.getrandbits = getrandbits
+        self.base_ms = base_ms
+        self.cap_ms = cap_ms
+        self.stable_ms = stable_ms
 
     def next_ms(self):
         """Ms to wait after one more failure: anything below a ceiling that doubles each time."""
-        ceiling = min(self._cap_ms, self._base_ms << min(self.failures, _MAX_DOUBLINGS))
+        ceiling = min(self.cap_ms, self.base_ms << min(self.failures, _MAX_DOUBLINGS))
         self.failures += 1
-        return ceiling * self._getrandbits(16) >> 16
+        return ceiling * self.getrandbits(16) >> 16
 
     def held(self, ms):
         """Tell how long the connection has held; forgets the failures once it is stable."""
-        if ms >= self._stable_ms:
+        if ms >= self.stable_ms:
             self.failures = 0

@@ -7,13 +7,6 @@ from .transport import LinkError
 ZOMBIE_AFTER = const(3)  # silent failures in a row before the radio is restarted
 IDLE_MS = const(1000)
 
-_DOWN = const(0)
-_WIFI = const(1)
-_MQTT = const(2)
-_SUBSCRIBE = const(3)
-_UP = const(4)
-_CLOSED = const(5)
-
 
 class Link:
     """Call step() in a loop, wait() in between; it never raises for what the network does.
@@ -43,7 +36,7 @@ class Link:
         self._owner = owner
         self._clean = clean_session
         self._clock = clock
-        self._state = _DOWN
+        self._state = "down"
         self._delay = 0  # ms left before the next attempt
         self._asked = 0  # subscriptions made so far
         self._silent = 0  # failures in a row with no sign of life
@@ -51,7 +44,7 @@ class Link:
 
     @property
     def up(self):
-        return self._state == _UP
+        return self._state == "up"
 
     def step(self):
         """Move on by a slice; returns the ms until it has to be called again, 0 after news."""
@@ -59,7 +52,7 @@ class Link:
         passed = self._clock.ticks_diff(now, self._last)
         self._last = now
         # Summed up, because the difference of two ticks is only good for six days.
-        if self._state == _UP:
+        if self._state == "up":
             self.up_ms += passed
             self._backoff.held(self.up_ms)
         else:
@@ -72,26 +65,26 @@ class Link:
             return max(self._delay, 0)
 
     def _advance(self):
-        if self._state == _CLOSED:
+        if self._state == "closed":
             return IDLE_MS
-        if self._state == _DOWN:
+        if self._state == "down":
             if self._delay > 0:
                 return self._delay
             if self._wifi is None or self._wifi.up:
                 return self._dial()
-            self._state = _WIFI
+            self._state = "wifi"
             self._wifi.connect()
             return 0
-        if self._state == _WIFI:
+        if self._state == "wifi":
             left = self._wifi.step()
             return self._dial() if self._wifi.up else left
         if self._wifi is not None and not self._wifi.up:
             raise LinkError("Wi-Fi lost")
         left = self.session.step()
-        if self._state == _MQTT and self.session.up:
-            self._state = _SUBSCRIBE
+        if self._state == "mqtt" and self.session.up:
+            self._state = "subscribe"
             self._asked = 0
-        if self._state == _SUBSCRIBE and not self.session.subscribing:
+        if self._state == "subscribe" and not self.session.subscribing:
             return self._subscribe()
         return left
 
@@ -101,7 +94,7 @@ class Link:
         session.set_callback(self._owner.on_message)
         session.on_ack = self._owner.on_ack
         session.on_oversize = self._owner.on_oversize
-        self._state = _MQTT
+        self._state = "mqtt"
         session.connect(self._clean)
         return 0
 
@@ -110,7 +103,7 @@ class Link:
             if self.session.subscribe(*self._subscriptions[self._asked]):
                 self._asked += 1
             return 0
-        self._state = _UP
+        self._state = "up"
         self._silent = 0
         self.up_ms = 0
         self._owner.on_up()
@@ -119,13 +112,13 @@ class Link:
     def _failed(self, exc):
         self._drop()
         self.failure = str(exc)
-        if self._state == _UP:
+        if self._state == "up":
             self.outages += 1
             self.down_ms = 0
             self.cause = self.failure
         elif not self.outages and not self.up_ms:
             self.cause = self.failure
-        self._state = _DOWN
+        self._state = "down"
         self._delay = self._backoff.next_ms()
         self._silent = self._silent + 1 if exc.silent else 0
         if self._silent >= ZOMBIE_AFTER and self._wifi is not None:
@@ -134,7 +127,7 @@ class Link:
 
     def publish(self, topic, payload, retain=False, qos=0, pid=0):
         """As Session.publish; None also while the link is not up."""
-        if self._state != _UP:
+        if self._state != "up":
             return None
         return self.session.publish(topic, payload, retain, qos, pid)
 
@@ -153,9 +146,9 @@ class Link:
         """Part from the broker cleanly, for good: it has what was published, or 2 s passed."""
         if self.session is not None:
             self.session.disconnect()
-        self._state = _CLOSED
+        self._state = "closed"
 
     def close(self):
         """Drop the connection for good; the broker publishes the will."""
         self._drop()
-        self._state = _CLOSED
+        self._state = "closed"

@@ -31,33 +31,16 @@ def loads(payload: bytes) -> object:
         return json.loads(text)
     if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH:
         check(payload)
-    return _loads_strict(text)
+    from . import jsonhost
 
-
-def _loads_strict(text: str) -> object:
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair raises
-        return value
-    except (ValueError, RuntimeError):
-        raise ValueError("is not JSON") from None
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(constant)
-
-
-_SURROGATE = (b"8", b"9", b"a", b"b", b"c", b"d", b"e", b"f", b"A", b"B", b"C", b"D", b"E", b"F")
-# What the grammar allows next.
-_VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _COLON, _NEXT = range(6)
+    return jsonhost.loads(text)
 
 
 def check(data: bytes) -> None:
     """Raise ValueError unless `data` has the structure of one JSON value (RFC 8259)."""
     closers = bytearray(MAX_DEPTH)
     depth = 0
-    expect = _VALUE
+    expect = "value"  # what the grammar allows next
     done = False
     i = 0
     end = len(data)
@@ -70,43 +53,43 @@ def check(data: bytes) -> None:
             raise ValueError("is not JSON: text after the end")
         if c == 0x22:  # "
             i = _string_end(data, i + 1, end)
-            if expect in (_KEY, _KEY_OR_END):
-                expect = _COLON
+            if expect in ("key", "key or }"):
+                expect = ":"
                 continue
-            if expect not in (_VALUE, _VALUE_OR_END):
+            if expect not in ("value", "value or ]"):
                 raise ValueError("is not JSON: a comma or colon is missing")
-            expect = _NEXT
+            expect = ","
         elif c in b"{[":
-            if expect not in (_VALUE, _VALUE_OR_END):
+            if expect not in ("value", "value or ]"):
                 raise ValueError("is not JSON: a comma or colon is missing")
             if depth == MAX_DEPTH:
                 raise ValueError("is nested deeper than %d" % MAX_DEPTH)
             closers[depth] = c + 2  # "{" + 2 is "}", "[" + 2 is "]"
             depth += 1
-            expect = _KEY_OR_END if c == 0x7B else _VALUE_OR_END
+            expect = "key or }" if c == 0x7B else "value or ]"
             i += 1
             continue
         elif c in b"}]":
             if (
                 not depth
                 or closers[depth - 1] != c
-                or expect not in (_NEXT, _VALUE_OR_END if c == 0x5D else _KEY_OR_END)
+                or expect not in (",", "value or ]" if c == 0x5D else "key or }")
             ):
                 raise ValueError("is not JSON: a bracket is out of place")
             depth -= 1
-            expect = _NEXT
+            expect = ","
             i += 1
-        elif c == 0x2C and expect == _NEXT and depth:  # ,
-            expect = _KEY if closers[depth - 1] == 0x7D else _VALUE
-            i += 1
-            continue
-        elif c == 0x3A and expect == _COLON:  # :
-            expect = _VALUE
+        elif c == 0x2C and expect == "," and depth:  # ,
+            expect = "key" if closers[depth - 1] == 0x7D else "value"
             i += 1
             continue
-        elif expect in (_VALUE, _VALUE_OR_END):
+        elif c == 0x3A and expect == ":":  # :
+            expect = "value"
+            i += 1
+            continue
+        elif expect in ("value", "value or ]"):
             i = _scalar_end(data, i, end)
-            expect = _NEXT
+            expect = ","
         else:
             raise ValueError("is not JSON: a character is out of place")
         done = not depth
@@ -123,7 +106,8 @@ def _string_end(data: bytes, i: int, end: int) -> int:
             raise ValueError("is not JSON: a control character in a string")
         if c == 0x5C:  # backslash
             i += 1
-            if data[i : i + 2] in (b"ud", b"uD") and data[i + 2 : i + 3] in _SURROGATE:
+            head = data[i : i + 2]
+            if head in (b"ud", b"uD") and i + 2 < end and data[i + 2] in b"89abcdefABCDEF":
                 raise ValueError("has an escaped surrogate: send the character as UTF-8")
         i += 1
     raise ValueError("is not JSON: it ends too early")

@@ -38,7 +38,7 @@ def test_only_the_named_drivers_are_imported():
         ("soil_moisture",),
     ]
     loaded = sorted([m for m in sys.modules if m.startswith("fieldnode.sensors.")])
-    wanted = ("analog", "base", "bounds", "build", "dht")
+    wanted = ("analog", "base", "build", "dht")
     assert loaded == ["fieldnode.sensors." + m for m in wanted], loaded
 
 

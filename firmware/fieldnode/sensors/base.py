@@ -35,10 +35,8 @@ class Sensor:
         self.measures = measures
         self.quantities = measures
         self._clock = clock
-        # Both tables are forgotten after the start: each sensor keeps its own rows.
-        from fieldproto.quantities import UNITS
-
-        from .bounds import PHYSICAL
+        # The tables are forgotten after the start: each sensor keeps its own rows.
+        from fieldproto.quantities import PHYSICAL, UNITS
 
         self._percent = tuple([q for q in measures if UNITS[q] == "%"])
         self._physical = {q: PHYSICAL[q] for q in measures if q in PHYSICAL}
