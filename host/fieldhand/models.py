@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
 from fieldproto import schema
-from fieldproto.extension import EXT
+from fieldproto.messages import EXT
 from fieldproto.timestamps import parse_utc
 from fieldproto.uplink import EXT_FIELDS
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fieldproto.dialect import Dialect
-from fieldproto.extension import EXT
-from fieldproto.messages import Command, Message
+from fieldproto.messages import EXT, Command, Message
 from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field
 from fieldproto.uplink import EXT_FIELDS
 

@@ -1,9 +1,8 @@
 """Payloads to records, by a dialect's tables. What each function does: `Dialect`."""
 
 from .errors import MessageError
-from .extension import EXT, MAX_ID
 from .jsonstrict import loads
-from .messages import Record
+from .messages import EXT, MAX_ID, Record
 from .schema import FieldError, read, under
 
 

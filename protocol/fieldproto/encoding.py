@@ -3,8 +3,7 @@
 import json
 
 from .errors import MessageError
-from .extension import EXT
-from .messages import ATTRIBUTES, Packet
+from .messages import ATTRIBUTES, EXT, Packet
 from .schema import FieldError, put_wild, read, write
 
 

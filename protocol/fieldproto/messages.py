@@ -9,6 +9,12 @@ Packet = namedtuple("Packet", ("topic", "payload", "qos", "retain"))
 # `values` canonical name -> value; `ext` what the extension key carried.
 Record = namedtuple("Record", ("dialect", "message", "kind", "node", "values", "ext"))
 
+# The extension key: what a payload may carry beyond its document - provenance, correlation and
+# answers. Off (`extras=False`) for a third-party backend that refuses unknown keys. What may be in
+# it: `fieldproto.uplink`; a command's has only `id`.
+EXT = "_fh"
+MAX_ID = 64  # characters of a command's id
+
 # Canonical names that say who, when and how, not what was measured.
 ATTRIBUTES = ("node", "org", "company", "time", "firmware", "uptime", "state")
 

@@ -110,22 +110,22 @@ def _copy(value):
     if isinstance(value, dict):
         return {key: _copy(value[key]) for key in value if value[key] is not None}
     if isinstance(value, list):
-        return [_copy(item) for item in value]
+        return [_copy(entry) for entry in value]
     return value
 
 
 def _check_pins(config):
-    taken = {}
-    users = [("led.pin", config.get("led", {}).get("pin"))]
-    users += [("i2c." + key, config.get("i2c", {}).get(key)) for key in ("scl", "sda")]
+    places = {}
+    owners = [("led.pin", config.get("led", {}).get("pin"))]
+    owners += [("i2c." + key, config.get("i2c", {}).get(key)) for key in ("scl", "sda")]
     for i, actuator in enumerate(config["actuators"]):
-        users.append(("actuators[%d].pin" % i, actuator["pin"]))
-    for where, pin in users:
-        if pin in taken and pin is not None:
-            raise FieldError(where, "GPIO%d is already used by %s" % (pin, taken[pin]))
-        taken[pin] = where
+        owners.append(("actuators[%d].pin" % i, actuator["pin"]))
+    for where, pin in owners:
+        if pin in places and pin is not None:
+            raise FieldError(where, "GPIO%d is already used by %s" % (pin, places[pin]))
+        places[pin] = where
     for i, sensor in enumerate(config["sensors"]):  # among themselves: sensortypes.check
         pin = sensor.get("pin")
-        if pin is not None and pin in taken:
+        if pin is not None and pin in places:
             where = "sensors[%d].pin" % i
-            raise FieldError(where, "GPIO%d is already used by %s" % (pin, taken[pin]))
+            raise FieldError(where, "GPIO%d is already used by %s" % (pin, places[pin]))

@@ -71,9 +71,9 @@ def _check_one(config: dict, here: str) -> None:
     choice = TYPES[kind].get("one_of")
     if choice and sum(1 for key in choice if key in config) != 1:
         raise SensorConfigError(here, "give one of %s" % ", ".join(choice))
-    clash = TYPES[kind].get("not_both")
-    if clash and all(key in config for key in clash):
-        raise SensorConfigError(here, "%s and %s exclude each other" % clash)
+    choice = TYPES[kind].get("not_both")
+    if choice and all(key in config for key in choice):
+        raise SensorConfigError(here, "%s and %s exclude each other" % choice)
     _check_common(config, here)
 
 
@@ -127,10 +127,10 @@ def _place(config: dict) -> tuple | None:
     return None if at is None else ("address", at)
 
 
-def _claim(places: dict, place: tuple | None, here: str, config: dict) -> None:
-    if place is None:
+def _claim(places: dict, where: tuple | None, here: str, config: dict) -> None:
+    if where is None:
         return
-    other = places.setdefault(place, (here, config))
+    other = places.setdefault(where, (here, config))
     if other[1] is config:
         return
     both = (config, other[1])
@@ -138,4 +138,4 @@ def _claim(places: dict, place: tuple | None, here: str, config: dict) -> None:
         if all("rom" in c for c in both):
             return
         raise SensorConfigError(here + ".rom", "missing: shares its pin with %s" % other[0])
-    raise SensorConfigError("%s.%s" % (here, place[0]), "%d is in use by %s" % (place[1], other[0]))
+    raise SensorConfigError("%s.%s" % (here, where[0]), "%d is in use by %s" % (where[1], other[0]))

@@ -1,7 +1,6 @@
 """What a host reads: the records in a node's message. A node never loads this."""
 
-from .extension import EXT, MAX_ID
-from .messages import ATTRIBUTES, Record
+from .messages import ATTRIBUTES, EXT, MAX_ID, Record
 from .schema import Field, FieldError, read
 
 EXT_FIELDS = (

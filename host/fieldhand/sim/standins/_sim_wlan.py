@@ -8,7 +8,7 @@ _STATUS = const(3)
 _MAC = const(8)
 
 _hostname = "mpy-esp32"
-_settings = {"reconnects": -1, "txpower": 20.0, "pm": 1, "channel": 6, "protocol": 7}
+_settings = {"txpower": 20.0, "pm": 1, "channel": 6, "protocol": 7}
 
 
 def hostname(name=None):
@@ -46,6 +46,8 @@ def config(wlan, *args, **kwargs):
                 hostname(kwargs[key])
             elif key in ("ssid", "essid", "key", "password", "security", "authmode", "hidden"):
                 _need(wlan, 1)
+            elif key == "reconnects":
+                type(wlan)._reconnects = kwargs[key]
             elif key == "mac" or key in _settings:
                 _settings[key] = kwargs[key]
             else:
@@ -62,6 +64,8 @@ def config(wlan, *args, **kwargs):
         return _hostname
     if key in ("hidden", "security", "authmode"):
         _need(wlan, 1)
+    if key == "reconnects":
+        return wlan._reconnects
     if key not in _settings:
         raise ValueError("unknown config param")
     return _settings[key]

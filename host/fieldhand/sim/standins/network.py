@@ -16,6 +16,8 @@ _RSSI = const(5)
 
 
 class WLAN(_sim.Lean):
+    _reconnects = -1
+
     def __init__(self, interface=0):
         if interface not in (STA_IF, AP_IF):
             raise ValueError("invalid WLAN interface identifier")
@@ -41,6 +43,10 @@ class WLAN(_sim.Lean):
         return not self._ap and bool(_sim.call(_WLAN, _ISCONNECTED))
 
     def config(self, *args, **kwargs):
+        if not args and len(kwargs) == 1 and "reconnects" in kwargs:
+            # The one setting our firmware makes; for the others there is more to load.
+            WLAN._reconnects = kwargs["reconnects"]
+            return None
         import _sim_wlan
 
         return _sim_wlan.config(self, *args, **kwargs)
