@@ -1,8 +1,9 @@
 """Who this node is, and the secrets that are not in a file: NVS namespace "fieldhand"."""
 
-import json
 import os
 from binascii import hexlify
+
+from fieldproto.jsonstrict import loads
 
 from . import log
 
@@ -38,8 +39,8 @@ def node_id(config, nvs, mac):
 def adopt_secrets(nvs, path=SECRETS_FILE):
     """Move what a cable brought in `path` into NVS, and remove the file. Raises OSError."""
     try:
-        with open(path) as file:
-            secrets = json.load(file)
+        with open(path, "rb") as file:
+            secrets = loads(file.read())
     except OSError:
         return  # the usual case: there is none
     except ValueError:

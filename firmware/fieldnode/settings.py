@@ -6,6 +6,8 @@ Kept apart from node.json so that `reset_config` is to remove it.
 import json
 import os
 
+from fieldproto.jsonstrict import loads
+
 from . import log
 
 FILE = "settings.json"
@@ -18,8 +20,8 @@ class Settings:
         self._path = path
         self.values = {}
         try:
-            with open(path) as file:
-                values = json.load(file)
+            with open(path, "rb") as file:
+                values = loads(file.read())
             if isinstance(values, dict):
                 self.values = values
         except OSError:

@@ -1,9 +1,10 @@
 """From power-on to the running loop. Outputs are off before anything else is looked at."""
 
 import gc
-import json
 import sys
 import time
+
+from fieldproto.jsonstrict import loads
 
 from . import log
 from .hal import Hal
@@ -39,8 +40,8 @@ def main():
 
 def _read(path):
     try:
-        with open(path) as file:
-            return json.load(file)
+        with open(path, "rb") as file:
+            return loads(file.read())
     except (OSError, ValueError) as error:
         log.line("E", "%s cannot be read: %s" % (path, error))
         return None
