@@ -9,7 +9,7 @@ from .clock import Clock
 
 COMPLAIN_MS = 10000
 # What takes most memory to compile, up to 40 kB, and so comes while there is the most room.
-_LARGE = ("fieldnode.node", "fieldnode.link", "fieldnode.session")
+_LARGE = ("fieldnode.node", "fieldnode.link", "fieldnode.session", "fieldnode.wifi")
 
 
 def build(raw, hal):
@@ -51,10 +51,11 @@ def build(raw, hal):
         sensors = relays = []
     forget("fieldproto", "sensortable", "sensortypes", "calibration", "quantities")
     forget("fieldnode.sensors", "build")
+    for name in ("decoding", "encoding", "dialect", "dialects"):
+        dialects = _load("fieldproto." + name)
+    gc.collect()
     try:
-        dialect = _load("fieldproto.dialects").load(
-            config["dialect"], config.get("options", {}), config["extras"]
-        )
+        dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
     except ValueError as error:
         _refuse_for_ever("node.json: %s" % error)
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)

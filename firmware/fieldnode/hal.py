@@ -1,8 +1,11 @@
 """The hardware, as the rest of the node sees it. Only this file and main.py import `machine`."""
 
+from time import gmtime
+
 import esp32
 import machine
 import network
+import ntptime
 from machine import Pin
 
 _TIMERS = 4  # general-purpose timers of the ESP32; MicroPython numbers them 0 to 3
@@ -79,13 +82,9 @@ class Hal:
 
     def ntp_time(self, host):
         """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""
-        import time
-
-        import ntptime
-
         ntptime.host = host
         seconds = ntptime.time()
-        return seconds + (_EPOCH_2000 if time.gmtime(0)[0] == 2000 else 0)
+        return seconds + (_EPOCH_2000 if gmtime(0)[0] == 2000 else 0)
 
 
 class Counter:

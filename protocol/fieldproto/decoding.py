@@ -1,4 +1,4 @@
-"""Payloads to records, by a dialect's tables. What each function does: `Dialect`."""
+"""Payloads to records, by a dialect's tables: a method of `Dialect`."""
 
 from .errors import MessageError
 from .jsonstrict import loads
@@ -6,7 +6,14 @@ from .messages import EXT, MAX_ID, Record
 from .schema import FieldError, read, under
 
 
-def decode(d, topic, payload, receiver="host", node=None):
+def decode(
+    d, topic: str, payload: bytes, receiver: str = "host", node: "str | None" = None
+) -> "list[Record]":
+    """The records in a message that reached `receiver`. Raises MessageError only.
+
+    One record, or two where a status also carries an answer or an alert. A node passes its
+    own id as `node`: messages for another are refused.
+    """
     found = []
     for pair in d.match(topic):
         if pair[0].sender != receiver:

@@ -1,7 +1,7 @@
 """A dialect: its tables bound to a tenant, its topics, and the way to write and read it."""
 
 from . import decoding, encoding
-from .messages import Command, Message, Packet, Record
+from .messages import Command, Message, Packet
 from .schema import Field, FieldError, read
 
 
@@ -65,20 +65,12 @@ class Dialect:
 
     # Messages
 
-    def encode(self, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
-        """The packet for a record of `kind`. Raises MessageError.
-
-        Quantities the dialect has no word for go into its open map (`extra.*`, `sensors.*`) or,
-        with extras on, into the extension key.
-        """
-        return encoding.encode(self, kind, node, values, ext)
-
-    def will(self, node: str, values: dict) -> "Packet | None":
-        """The Last Will (status offline), or None where the dialect has no status.
-
-        `values` gives what the status requires beside it (time, firmware).
-        """
-        return encoding.will(self, node, values)
+    # Written and read in modules of their own, which say what each does.
+    encode = encoding.encode
+    will = encoding.will
+    encode_reply = encoding.encode_reply
+    encode_alert = encoding.encode_alert
+    decode = decoding.decode
 
     def encode_command(
         self,
@@ -92,42 +84,6 @@ class Dialect:
         from . import downlink
 
         return downlink.encode_command(self, node, name, params, id, time)
-
-    def encode_reply(
-        self,
-        node: str,
-        reply: dict,
-        status: dict,
-        ext: "dict | None" = None,
-    ) -> "Packet | None":
-        """The packet that answers a command, or None where the dialect has no word for it.
-
-        `reply` is canonical (id, command, state, error, data); `status` the node's status values,
-        for the dialects that answer on the status topic. Raises MessageError.
-        """
-        return encoding.encode_reply(self, node, reply, status, ext)
-
-    def encode_alert(
-        self,
-        node: str,
-        alert: dict,
-        status: dict,
-        ext: "dict | None" = None,
-    ) -> "Packet | None":
-        """The packet of an alert: the dialect's own, else with extras on a status that carries it,
-        else None. Raises MessageError.
-        """
-        return encoding.encode_alert(self, node, alert, status, ext)
-
-    def decode(
-        self, topic: str, payload: bytes, receiver: str = "host", node: "str | None" = None
-    ) -> "list[Record]":
-        """The records in a message that reached `receiver`. Raises MessageError only.
-
-        One record, or two where a status also carries an answer or an alert. A node passes its
-        own id as `node`: messages for another are refused.
-        """
-        return decoding.decode(self, topic, payload, receiver, node)
 
     # Words
 

@@ -1,4 +1,4 @@
-"""Canonical values to packets, by a dialect's tables. What each function does: `Dialect`."""
+"""Canonical values to packets, by a dialect's tables: methods of `Dialect`."""
 
 import json
 
@@ -7,14 +7,23 @@ from .messages import ATTRIBUTES, EXT, Packet
 from .schema import FieldError, put_wild, read, write
 
 
-def encode(d, kind, node, values, ext=None):
+def encode(d, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
+    """The packet for a record of `kind`. Raises MessageError.
+
+    Quantities the dialect has no word for go into its open map (`extra.*`, `sensors.*`) or,
+    with extras on, into the extension key.
+    """
     message = d.message(kind)
     if message is None:
         raise MessageError(d.name, kind, "", "is not a message of this dialect")
     return encode_message(d, message, message.fields, node, values, ext)
 
 
-def will(d, node, values):
+def will(d, node: str, values: dict) -> "Packet | None":
+    """The Last Will (status offline), or None where the dialect has no status.
+
+    `values` gives what the status requires beside it (time, firmware).
+    """
     message = d.message("status")
     if message is None:
         return None
@@ -25,7 +34,14 @@ def will(d, node, values):
     return encode_message(d, message, message.fields, node, gone, None)
 
 
-def encode_reply(d, node, reply, status, ext=None):
+def encode_reply(
+    d, node: str, reply: dict, status: dict, ext: "dict | None" = None
+) -> "Packet | None":
+    """The packet that answers a command, or None where the dialect has no word for it.
+
+    `reply` is canonical (id, command, state, error, data); `status` the node's status values,
+    for the dialects that answer on the status topic. Raises MessageError.
+    """
     message = d.message("reply")
     values = dict(status)
     command = d.command(reply.get("command") or "")
@@ -55,7 +71,12 @@ def encode_reply(d, node, reply, status, ext=None):
     return encode_message(d, message, message.fields, node, values, ext)
 
 
-def encode_alert(d, node, alert, status, ext=None):
+def encode_alert(
+    d, node: str, alert: dict, status: dict, ext: "dict | None" = None
+) -> "Packet | None":
+    """The packet of an alert: the dialect's own, else with extras on a status that carries it,
+    else None. Raises MessageError.
+    """
     if d.message("alert") is not None:
         return encode(d, "alert", node, alert, ext)
     if not d.extras or d.message("status") is None:
