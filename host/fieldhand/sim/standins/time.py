@@ -34,24 +34,12 @@ def time():
     return _us() // 1000000
 
 
-def time_ns():
-    return _us() * 1000
-
-
 def gmtime(secs=None):
     t = _gmtime((time() if secs is None else secs) + _EPOCH)
     return t[:8]
 
 
-localtime = gmtime
+def __getattr__(name):
+    import _sim_time
 
-
-def mktime(t):
-    y, mo, d, h, mi, s = t[:6]
-    y += (mo - 1) // 12
-    mo = (mo - 1) % 12 + 1
-    if mo < 3:
-        y -= 1
-        mo += 12
-    days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * mo - 457) // 5 + d - 730426
-    return ((days * 24 + h) * 60 + mi) * 60 + s
+    return getattr(_sim_time, name)
