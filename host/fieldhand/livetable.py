@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +39,20 @@ def sparkline(values: Iterable[float]) -> str:
         return _BLOCKS[3] * len(values)
     scale = (len(_BLOCKS) - 1) / (high - low)
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
+
+
+class Spark:
+    """A sparkline of the latest values that fit, in the colour of its column."""
+
+    def __init__(self, values: Iterable[float]) -> None:
+        self._values = list(values)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        yield Text(sparkline(self._values[-options.max_width :]))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        # A narrow screen costs the line its past, not the values beside it their digits.
+        return Measurement(min(4, options.max_width), min(len(self._values), options.max_width))
 
 
 def age(seconds: float | None) -> str:
@@ -81,7 +95,6 @@ class LiveTable:
         now = time.time()
         table = Table(expand=True, border_style="dim", header_style="bold")
         table.add_column("node", no_wrap=True)
-        table.add_column("dialect", style="dim", no_wrap=True)
         table.add_column("state", no_wrap=True)
         table.add_column("last reading", ratio=1)
         table.add_column("queue", justify="right")
@@ -109,8 +122,7 @@ class LiveTable:
         queued = status.values.get("queued") if status is not None else None
         heard = None if view.heard_at is None else now - view.heard_at
         return (
-            escape(view.name),
-            view.dialect,
+            Text.assemble(view.name, "\n", (view.dialect, "dim")),
             state,
             self._reading(view, now),
             "-" if queued is None else str(queued),
@@ -124,7 +136,7 @@ class LiveTable:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(style="cyan")
         series = self._history.get((view.dialect, view.name), {})
         for name, value in view.reading.quantities.items():
             unit = UNITS.get(name, "")
@@ -132,7 +144,7 @@ class LiveTable:
             grid.add_row(
                 Text(name, "dim"),
                 Text(f"{value:g} {unit}".rstrip(), "dim" if stale else ""),
-                sparkline(series.get(name, ())),
+                Spark(series.get(name, ())),
             )
         return grid
 
