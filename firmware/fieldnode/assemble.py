@@ -17,15 +17,9 @@ def build(raw, hal):
 
     In an order that keeps the heap's high water low: check, forget the check, then the node.
     """
-    fault = None
     for name in _LARGE:
         _load(name)
-    nodeconfig = _load("fieldproto.nodeconfig")
-    try:
-        config = nodeconfig.load(raw)
-    except ValueError as error:
-        fault = "node.json: %s" % error
-        config = _connection_only(nodeconfig, raw, fault)
+    config, fault = _check(raw)
     nvs = hal.nvs(identity.NAMESPACE)
     identity.adopt_secrets(nvs)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
@@ -33,22 +27,16 @@ def build(raw, hal):
     for section, key in (("wifi", "ssid"), ("broker", "host")):
         if config[section].get(key) is None:
             _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
-    nodeconfig = None
     forget("fieldproto", "nodeconfig")
     clock = Clock(time)
     session = _session(config, clock)
+    sensors = relays = []
     try:
-        sensors = _load("fieldnode.sensors.build").build(
-            config["sensors"], hal, clock, config.get("i2c")
-        )
-        relays = [
-            _load("fieldnode.actuators").Relay(entry, hal, clock) for entry in config["actuators"]
-        ]
+        sensors, relays = _parts(config, hal, clock)
     except ValueError as error:  # a pin the chip does not have, or not for that
-        fault = "node.json: %s" % error
-    if fault:  # never half a node: it only says what is wrong
+        fault = "node.json: %s" % error  # never half a node: it only says what is wrong
+    if fault:
         log.line("E", fault)
-        sensors = relays = []
     forget("fieldproto", "sensortable", "sensortypes", "calibration", "quantities")
     forget("fieldnode.sensors", "build")
     for name in ("decoding", "encoding", "dialect", "dialects"):
@@ -78,8 +66,30 @@ def _load(name):
 def forget(package, *modules):
     """Drop modules that only the start needed, a sixth of the firmware's heap."""
     for name in modules:
-        if sys.modules.pop(package + "." + name, None):
+        module = sys.modules.pop(package + "." + name, None)
+        if module:
             delattr(sys.modules[package], name)
+            # The collector takes any word on the stack for a pointer. One stale word that points
+            # to a function would keep its module, and all that imported.
+            module.__dict__.clear()
+
+
+def _check(raw):
+    """(checked node.json, what is wrong with it or None)."""
+    nodeconfig = _load("fieldproto.nodeconfig")
+    try:
+        return nodeconfig.load(raw), None
+    except ValueError as error:
+        fault = "node.json: %s" % error
+        return _connection_only(nodeconfig, raw, fault), fault
+
+
+def _parts(config, hal, clock):
+    """(sensors, relays). Raises ValueError."""
+    build_sensors = _load("fieldnode.sensors.build").build
+    sensors = build_sensors(config["sensors"], hal, clock, config.get("i2c"))
+    relay = _load("fieldnode.actuators").Relay
+    return sensors, [relay(entry, hal, clock) for entry in config["actuators"]]
 
 
 def _session(config, clock):

@@ -23,7 +23,7 @@ def main():
         from .assemble import build, forget
 
         node, watchdog = build(raw, hal)
-        forget("fieldnode", "assemble", "identity")
+        forget("fieldnode", "identity", "assemble")
         raw = build = forget = None
         gc.collect()
         node.run(watchdog)
