@@ -3,6 +3,7 @@
 from micropython import const
 
 from fieldproto.errors import MessageError
+from fieldproto.schema import rounded
 
 from . import log
 from .actuators import Led
@@ -242,7 +243,7 @@ class Node:
                 "severity": severity,
                 "message": text,
                 "sensor": self.dialect.word(quantity),
-                "value": round(value, 2),
+                "value": rounded(value, 2),
                 "threshold": threshold,
                 "time": self._reports.time(ms),
             }

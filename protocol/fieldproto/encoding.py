@@ -4,7 +4,7 @@ import json
 
 from .errors import MessageError
 from .messages import ATTRIBUTES, EXT, Packet
-from .schema import FieldError, put_wild, read, write
+from .schema import FieldError, put_wild, read, rounded, write
 
 
 def encode(d, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
@@ -130,5 +130,5 @@ def _rest(d, message, obj, used, values):
         if message.kind == "reading" and wild is not None:
             put_wild(obj, wild, name, value)
         elif name not in ("node", "state", "activity", "time"):
-            also[name] = round(value, 2) if isinstance(value, float) else value
+            also[name] = rounded(value, 2) if isinstance(value, float) else value
     return also

@@ -121,7 +121,7 @@ class Field:
             # A float is rounded here because the ESP32's single precision prints 24.3 as such
             # only when nothing smaller is in it.
             if isinstance(wire, float) and -MAX_NUMBER <= wire <= MAX_NUMBER:
-                wire = round(wire, self.digits) if self.digits else int(round(wire))
+                wire = rounded(wire, self.digits) if self.digits else int(round(wire))
         elif self.type == "int" and isinstance(value, (int, float)):
             if -MAX_NUMBER <= value <= MAX_NUMBER:
                 wire = value // self.scale if self.scale != 1 else int(round(value))
@@ -131,6 +131,19 @@ class Field:
             wire = self.prefix + str(value)
         self.read(wire)
         return wire
+
+
+def rounded(value: float, digits: int) -> float:
+    """`value` to `digits` decimals, and printed with no more of them.
+
+    In single precision MicroPython 1.24 prints 0.96 as 0.9599999, and the float next to it as 0.96.
+    """
+    value = round(value, digits)
+    if -1 < value < 1:
+        for near in (value, value + value * 6e-8, value - value * 6e-8):
+            if len(str(near)) <= digits + 3:
+                return near
+    return value
 
 
 def kind_of(value: object) -> str:
