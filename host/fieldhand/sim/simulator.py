@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _CALL_TIMEOUT_S = 30.0
 _MAX_HELLO = 64
 # Descriptors this process may open: more than a thousand nodes'.
+_LINKS = "lib"  # beside the flash directories, in the workdir
 _FILES = 16384
 
 
@@ -61,9 +63,9 @@ class Simulator:
         self.nodes: dict[str, Node] = {}
         self.count = 0
         self.micropython = paths.micropython()
-        self.micropypath = _micropypath()
         self._temporary = None if workdir is not None else tempfile.mkdtemp(prefix="fieldhand-sim-")
         self.workdir = Path(workdir if workdir is not None else str(self._temporary)).absolute()
+        self.micropypath = _micropypath(self.workdir)
         _allow_files()
         self._expected: dict[str, Node] = {}
         self._closed = False
@@ -255,20 +257,32 @@ class _Connection(asyncio.Protocol):
             self._transport.write(reply(answer))
 
 
-def _micropypath() -> str:
-    parts = [paths.standins(), paths.firmware(), paths.protocol()]
-    try:
-        parts.append(paths.umqtt())
-    except paths.MissingPart:
+def _micropypath(workdir: Path) -> str:
+    """Where the nodes' modules are, seen from a flash directory in `workdir`.
+
+    By short links: MicroPython keeps the path of each of its 60 modules on the heap, and a node
+    may not run out of memory because somebody's home has a long name.
+    """
+    parts = {
+        "standins": paths.standins(),
+        "firmware": paths.firmware(),
+        "protocol": paths.protocol(),
+    }
+    with suppress(paths.MissingPart):
         # Only the firmware needs it, and says so; a main.py of one's own may not.
-        pass
-    return ":".join([*map(str, parts), ".frozen"])
+        parts["umqtt"] = paths.umqtt()
+    links = workdir / _LINKS
+    links.mkdir(parents=True, exist_ok=True)
+    for name, place in parts.items():
+        (links / name).unlink(missing_ok=True)
+        (links / name).symlink_to(place, target_is_directory=True)
+    return ":".join([*(f"../{_LINKS}/{name}" for name in parts), ".frozen"])
 
 
 def _directory(name: str, number: int) -> str:
     """The name if it is one of a plain file, else one like it that is not used twice."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    return plain if plain == name else f"{plain}-{number}"
+    return plain if plain == name != _LINKS else f"{plain}-{number}"
 
 
 def _allow_files() -> None:
