@@ -48,7 +48,6 @@ def build(raw, hal):
         _refuse_for_ever("node.json: %s" % error)
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     node.session = session
-    session.keepalive = node.keepalive_s  # which settings.json may have changed
     _connect(node, config, dialect, hal, clock)
     for key in ("sensors", "actuators", "wifi", "i2c", "options"):
         config.pop(key, None)  # who needs it has it by now

@@ -1,7 +1,5 @@
 """Commands: carried out by `Actions`, answered here."""
 
-from fieldproto.schema import FieldError
-
 from . import log
 from .actions import DONE, Actions, sensor_of
 from .actuators import Refused
@@ -29,10 +27,13 @@ class Commands:
             if action is None:
                 raise Refused("this node cannot %s" % command["action"])
             state, data = action(command, command["params"], at_end)
-        except (Refused, SensorError, FieldError) as error:
+        except (Refused, SensorError, ValueError) as error:
             self.answer(command, FAILED, error=str(error))
         except OSError as error:
             self.answer(command, FAILED, error="hardware error %s" % error)
+        except Exception as error:  # ours: a command may show a fault, not become one
+            log.exception(error)
+            self.answer(command, FAILED, error="internal error: %r" % error)
         else:
             if state is not None:
                 self.answer(command, state, data)
@@ -66,7 +67,10 @@ class Commands:
                 self.answer(command, DONE, data)
 
     def configure(self, settings):
-        """Apply a config update (canonical settings), all of it or nothing. Raises FieldError."""
+        """Apply a config update (canonical settings), all of it or nothing.
+
+        Raises Refused, ValueError, OSError.
+        """
         changes = dict(settings)
         for key in ("calibration", "alerts"):
             if key in changes:
@@ -74,7 +78,10 @@ class Commands:
                 part = changes[key]
                 changes[key] = {quantity(word): part[word] for word in part}
         for name in changes.get("calibration", {}):
+            from fieldproto.calibration import check_calibration  # rare
+
             sensor_of(self._node, name)
+            check_calibration(changes["calibration"][name], name)
         self._node.settings.update(changes)
         self._node.apply_settings()
         log.info("configured: %s" % ", ".join(sorted(changes)))
@@ -96,7 +103,7 @@ class Commands:
             offset, scale = sensor.calibration(quantity)
             keep = {quantity: {"offset": offset, "scale": scale}}
             self._node.settings.update({"calibration": keep})
-        except (SensorError, OSError) as error:
+        except (SensorError, ValueError, OSError) as error:
             self.answer(command, FAILED, error=str(error))
         else:
             self.answer(command, DONE, {"offset": offset})

@@ -1,5 +1,6 @@
 """Lines on the console: level, seconds since boot, text."""
 
+import sys
 import time
 
 
@@ -13,3 +14,9 @@ def info(text):
 
 def warning(text):
     line("W", text)
+
+
+def exception(error):
+    """The traceback of what should not have happened."""
+    line("E", "internal error:")
+    sys.print_exception(error)

@@ -6,7 +6,7 @@ from fieldproto.errors import MessageError
 from fieldproto.schema import rounded
 
 from . import log
-from .actuators import Led
+from .actuators import Led, Refused
 from .alerts import Alerts
 from .commands import FAILED, Commands
 from .notices import Notices
@@ -19,6 +19,7 @@ _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of th
 _RUNNING_WAIT_MS = const(50)  # while a relay is on: how late the end of a run may be reported
 _RESTART_MS = const(3000)  # a restart waits that long for its answer to be acknowledged
 _TIME_RETRY_MS = const(60000)
+_TIME_RETRY_MAX_MS = const(3600000)
 _TIME_MAX_AGE_MS = const(86400000)  # a crystal of 20 ppm is 2 s off after a day
 
 
@@ -53,8 +54,14 @@ class Node:
         self._seq = 0
         self._status_ms = 0
         self._time_ms = 0
+        self._time_retry_ms = _TIME_RETRY_MS
         self._restart_ms = None
-        self.apply_settings()
+        try:
+            self.apply_settings()
+        except Exception as error:  # whatever a damaged file can hold: the node starts without it
+            log.warning("settings.json is not used: %r" % error)
+            self.settings.values = {}
+            self.apply_settings()
 
     # What the loop does
 
@@ -67,6 +74,7 @@ class Node:
                 wait = min(wait, _RUNNING_WAIT_MS)
         wait = min(wait, self.link.step())
         if self.link.up:
+            self._time_step()
             wait = min(wait, self._send())
         if self._restart_ms is not None:
             wait = min(wait, self._restart_step())
@@ -164,14 +172,18 @@ class Node:
             return
         try:
             self._clock.set(self._hal.ntp_time(self._config["ntp_host"]))
+            self._time_retry_ms = _TIME_RETRY_MS
             log.info("time set")
         except OSError as error:
-            self._time_ms = now + _TIME_RETRY_MS
+            # Each attempt holds the loop up: where there is no time server, ever more rarely.
+            self._time_ms = now + self._time_retry_ms
+            self._time_retry_ms = min(self._time_retry_ms * 2, _TIME_RETRY_MAX_MS)
             log.warning("no time from %s: %s" % (self._config["ntp_host"], error))
 
     def make_session(self):
         """The session of the next connection, its Last Will set. Wi-Fi is up by now."""
         self._time_step()  # first, because DESE's will carries the time
+        self.session.keepalive = self.keepalive_s  # which a config update may have changed
         will = self._reports.will()
         if will is not None:
             self.session.set_last_will(will.topic, will.payload, will.retain, will.qos)
@@ -184,9 +196,7 @@ class Node:
                 settings[key] = values[key]
         try:
             self._commands.configure(settings)
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
+        except (Refused, ValueError, OSError) as error:
             raise MessageError(self.dialect.name, "config", "config", str(error))
 
     def _refuse(self, error):
@@ -206,7 +216,8 @@ class Node:
         """Take over what is in `settings`, over what node.json says."""
         interval = self.settings.get("interval_ms", self._config["interval_ms"])
         self.sampler.set_interval(interval)
-        self.keepalive_s = self.settings.get("keepalive_s", self._config["broker"]["keepalive_s"])
+        keepalive = self.settings.get("keepalive_s", self._config["broker"]["keepalive_s"])
+        self.keepalive_s = int(keepalive)
         calibration = self.settings.get("calibration", {})
         for sensor in self.sampler.sensors:
             for quantity in sensor.quantities:

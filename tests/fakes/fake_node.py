@@ -148,6 +148,8 @@ class FakeSensor:
         self.applied[quantity] = (offset, scale)
 
     def calibrate(self, quantity, reference):
+        if abs(reference) > 100000:
+            raise ValueError("offset is not -100000 to 100000")  # as the real one does
         self.applied[quantity] = (reference - self.values[quantity], 1)
         return 900 if self.slow else 0
 

@@ -109,6 +109,39 @@ def test_readings_before_the_time_is_known_are_back_filled():
     assert data[0]["ts"] == EPOCH - 65, data[0]
 
 
+def test_time_is_asked_for_again_while_connected_ever_more_rarely():
+    day = 86400000
+    bench = Bench("plantnanny", connect=False, interval_ms=day, status_interval_ms=day)
+    asked = []
+    bench.hal.epoch = None
+    ask = bench.hal.ntp_time
+
+    def counted(host):
+        asked.append(bench.clock.ms())
+        return ask(host)
+
+    bench.hal.ntp_time = counted
+    bench.link.connect()
+    bench.run(600000)
+    assert [round(ms / 60000) for ms in asked] == [0, 1, 3, 7], asked
+    bench.hal.epoch = EPOCH
+    bench.run(600000)
+    assert bench.clock.known()
+    del asked[:]
+    bench.run(day)
+    assert len(asked) == 1, asked
+
+
+def test_settings_that_hold_nonsense_do_not_stop_the_node():
+    for nonsense in ('{"interval_ms": "x"}', '{"calibration": 5}', '{"keepalive_s": {}}', "[]"):
+        with open("settings.json", "w") as file:
+            file.write(nonsense)
+        bench = Bench("plantnanny", interval_ms=1000)
+        bench.run(3000)
+        assert len(sent(bench, "/data")) == 3, nonsense
+    os.remove("settings.json")
+
+
 def test_without_time_a_reading_goes_out_all_the_same():
     bench = Bench("plantnanny", connect=False, interval_ms=1000)
     bench.hal.epoch = None

@@ -239,6 +239,17 @@ def test_a_calibration_that_takes_its_time_is_answered_when_it_is_over():
     bench.node.settings.clear()
 
 
+def test_a_fault_of_ours_is_answered_and_the_node_goes_on():
+    bench = pool()
+    bench.sensor.calibrate = None
+    answer = dese(bench, "calibrate_sensor", {"sensor_type": "ph", "value": 7.0})
+    assert answer["success"] is False and "internal" in answer["error"], answer
+    answer = dese(pool(), "calibrate_sensor", {"sensor_type": "ph", "value": 1e9})
+    assert answer["success"] is False, answer
+    assert dese(bench, "set_ph_target", {"target_ph": 7.4})["success"]
+    bench.node.settings.clear()
+
+
 def test_the_water_temperature_reaches_the_probes():
     bench = pool(interval_ms=2000)
     bench.run(2000)
@@ -273,12 +284,17 @@ def test_dese_config_is_taken_whole_or_not_at_all():
     )
     assert bench.node.sampler.interval_ms == 10000 and bench.node.keepalive_s == 30
     assert bench.sensor.applied["ph"] == (0.2, 1.0)
+    bench.link.lose()
+    bench.link.connect()
+    assert bench.link.keepalive == 30
     before = dict(bench.node.settings.values)
     for wrong in (
         {"telemetry_interval": 20000, "mqtt_keepalive": "60"},
         {"telemetry_interval": 20000, "sensor_calibration": {"salt": {"offset": 1}}},
         {"telemetry_interval": 20000, "colour": 1},
         {"telemetry_interval": 5},
+        {"telemetry_interval": 20000, "sensor_calibration": {"ph": {"scale": 0}}},
+        {"telemetry_interval": 20000, "sensor_calibration": {"ph": {"offset": 1e9}}},
     ):
         sent = config(bench, wrong)
         assert bench.node.settings.values == before, wrong
