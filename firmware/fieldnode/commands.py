@@ -63,7 +63,7 @@ class Commands:
             if command is not None:
                 data = {"ended": reason, "ran_ms": relay.ran_ms}
                 if relay.flow_ml_per_s is not None:
-                    data["amount_ml"] = int(relay.ran_ms * relay.flow_ml_per_s / 1000)
+                    data["amount_ml"] = int(round(relay.ran_ms * relay.flow_ml_per_s / 1000))
                 self.answer(command, DONE, data)
 
     def configure(self, settings):

@@ -50,6 +50,17 @@ def test_amount_becomes_time():
     assert bench.hal.pins[26].value() == 0
 
 
+def test_the_amount_asked_for_is_the_amount_reported():
+    for flow in (7, 8.3, 33.3):  # none of them gives whole milliseconds
+        bench = Bench("plantnanny", actuators=[dict(PUMP, flow_ml_per_s=flow)])
+        for amount in (1, 83, 100, 299):
+            bench.command(COMMAND, {"action": "pump_water", "amountMl": amount})
+            bench.link.sent = []
+            bench.run(amount * 1000 // int(flow) + 200)
+            data = acks(bench.link.sent)[0]["data"]
+            assert data["amount_ml"] == amount, (flow, amount, data)
+
+
 def test_amount_and_duration_end_at_the_shorter():
     bench = plant()
     bench.command(COMMAND, {"action": "pump_water", "amountMl": 1000, "durationMs": 500})
