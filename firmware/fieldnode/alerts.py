@@ -1,5 +1,11 @@
 """Thresholds: one alert when a quantity leaves its band, armed again when it is back."""
 
+from micropython import const
+
+from fieldproto.schema import rounded
+
+_DIGITS = const(3)  # a DHT's 243 * 0.1 is above 24.3, in doubles and in single precision
+
 
 class Alerts:
     def __init__(self):
@@ -15,6 +21,7 @@ class Alerts:
             value = values.get(quantity)
             if value is None:
                 continue
+            value = rounded(value, _DIGITS)
             low = bands[quantity].get("min")
             high = bands[quantity].get("max")
             if low is not None and value < low:

@@ -3,7 +3,6 @@
 from micropython import const
 
 from fieldproto.errors import MessageError
-from fieldproto.schema import rounded
 
 from . import log
 from .actuators import Led, Refused
@@ -254,7 +253,7 @@ class Node:
                 "severity": severity,
                 "message": text,
                 "sensor": self.dialect.word(quantity),
-                "value": rounded(value, 2),
+                "value": value,
                 "threshold": threshold,
                 "time": self._reports.time(ms),
             }

@@ -3,6 +3,7 @@
 import json
 from array import array
 
+from fieldnode.alerts import Alerts
 from fieldproto import dialects
 from fieldproto.schema import Field
 
@@ -38,3 +39,11 @@ def test_what_has_no_word_in_the_dialect_is_rounded_alike():
     packet = d.encode("reading", "n1", values, {"boot": "b"})
     assert b"0.96" in packet.payload and b"0.97" in packet.payload, packet.payload
     assert b"0.970" not in packet.payload, packet.payload
+
+
+def test_a_value_on_its_threshold_raises_no_alert():
+    for tenths in range(-400, 801):
+        bands = {"air_temperature": {"min": tenths / 10, "max": tenths / 10}}
+        found = Alerts().check(bands, {"air_temperature": tenths * 0.1})  # as dht.DHT22 makes it
+        assert not found, found
+    assert Alerts().check({"ec": {"max": 1.413}}, {"ec": 1.414})[0][3:] == (1.414, 1.413)
