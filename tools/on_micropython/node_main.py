@@ -18,7 +18,7 @@ READINGS = 200
 
 with open("node.json") as file:
     node, watchdog = build(json.load(file), Hal())
-forget("fieldnode", "assemble", "identity")
+forget("fieldnode", "identity", "assemble")
 build = forget = None
 
 append = node.outbox.append
