@@ -82,10 +82,10 @@ def _runs(at: tuple[str, int], config: dict[str, Any], heap: str) -> bool:
         node = simulator.add(config, heap=heap)
         with fleet.readings(config["node"]) as readings:
             node.start()
-            deadline = time.monotonic() + 8
+            deadline = time.monotonic() + 30
             seen = 0
-            while seen < 4 and time.monotonic() < deadline:
+            while seen < 5 and time.monotonic() < deadline:
                 if any("MemoryError" in line for line in node.console.lines()):
                     return False
                 seen += readings.get(0.2) is not None
-        return seen >= 4 and not any("MemoryError" in line for line in node.console.lines())
+        return seen >= 5 and not any("MemoryError" in line for line in node.console.lines())
