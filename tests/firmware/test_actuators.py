@@ -34,6 +34,21 @@ def test_a_timer_that_fires_before_the_pin_is_on():
     assert pump.ended == "done"
 
 
+def test_a_lost_alarm_is_made_good_by_the_loop():
+    class Deaf(FakeHal):
+        def one_shot(self, ms, callback):
+            return super().one_shot(ms, lambda timer: None)
+
+    pump, pin, time = relay(Deaf)
+    pump.on(1000)
+    time.advance(1050)
+    pump.step()
+    assert pin.value() == 1  # it may be a little late
+    time.advance(100)
+    pump.step()
+    assert pin.value() == 0 and pump.ended == "done" and not pump.running
+
+
 def test_no_timer_no_water():
     class Busy(FakeHal):
         timers = 0
