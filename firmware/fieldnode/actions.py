@@ -37,7 +37,7 @@ class Actions:
         lease = relay.lease_ms(params.get("duration_ms"), params.get("amount_ml"))
         if relay.running:
             relay.off("replaced")
-            self._commands.settle()
+        self._commands.settle()  # the run before is answered before its command is forgotten
         relay.on(lease)
         self._node.status_due()
         if at_end:

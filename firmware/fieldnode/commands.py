@@ -82,6 +82,11 @@ class Commands:
 
             sensor_of(self._node, name)
             check_calibration(changes["calibration"][name], name)
+        for name in changes.get("alerts", {}):
+            band = changes["alerts"][name]
+            if band.get("min") is not None and band.get("max") is not None:
+                if band["min"] > band["max"]:
+                    raise Refused("alert threshold of %s: min is above max" % name)
         self._node.settings.update(changes)
         self._node.apply_settings()
         log.info("configured: %s" % ", ".join(sorted(changes)))

@@ -115,8 +115,8 @@ class OneShot:
 
     def _fire(self, timer):
         if self._timer is not None:  # else cancelled while the alarm was on its way
+            self._callback(timer)  # first: it puts a pump off
             self.cancel()
-            self._callback(timer)
 
     def cancel(self):
         if self._timer is not None:

@@ -217,7 +217,9 @@ class CommandBook:
             if reply.state == ACCEPTED:
                 entry.pending._to(ACCEPTED)
                 # The node has it: from now on only the actuation itself takes time.
-                runs = float(entry.canonical.get("duration_ms") or 0) / 1000
+                # The node says how long: an amount, too, has become a duration there.
+                told = reply.data.get("duration_ms") or entry.canonical.get("duration_ms")
+                runs = float(told) / 1000 if isinstance(told, (int, float)) else 0.0
                 self._schedule(entry, entry.pending.timeout + runs)
             else:
                 self._end(entry, FAILED if reply.state == FAILED else DONE, reply, reply)

@@ -48,7 +48,9 @@ def _text(obj, key):
 
 
 def _decode(d, message, names, obj, node):
-    ext = obj.pop(EXT, None) or {}
+    ext = obj.pop(EXT, None)
+    if ext is None:
+        ext = {}
     if not isinstance(ext, dict):
         raise FieldError(EXT, "is not an object")
     if message.sender == "host":
@@ -68,7 +70,9 @@ def _decode(d, message, names, obj, node):
         wanted = node if key == "node" and node else d.options.get(key)
         if wanted is not None and names[key] != wanted:
             raise FieldError("topic", "is for %s %s, not %s" % (key, names[key], wanted))
-        if values.get(key, names[key]) != names[key]:
+        if values.get(key, names[key]) != names[key] and not _prefixed(
+            message, key, values[key], names[key]
+        ):
             raise FieldError(
                 _named(message, key), "is %r, but the topic says %r" % (values[key], names[key])
             )
@@ -81,6 +85,14 @@ def _decode(d, message, names, obj, node):
     if message.sender == "host":
         return [Record(d.name, message.name, message.kind, values.pop("node", None), values, ext)]
     return uplink.records(d, message, values, ext)
+
+
+def _prefixed(message, means, value, name):
+    """Whether the topic too has what the payload puts before an id ("node_01" for "01")."""
+    for field in message.fields:
+        if field.means == means:
+            return field.prefix + value == name
+    return False
 
 
 def _only_id(ext):
@@ -102,7 +114,11 @@ def _read_command(d, message, obj):
         if key not in obj:
             raise FieldError(key, "is required: one of %s" % known)
         raise FieldError(key, "is %r, not one of %s" % (name, known))
-    values = read(obj, message.fields + under(message.params, command.params))
+    fields = under(message.params, command.params)
+    values = read(obj, message.fields + fields)
+    for field in fields:  # also where the whole of `params` is absent, which `read` lets pass
+        if field.required and field.means not in values:
+            raise FieldError(field.name, "is required")
     out = {}
     params = dict(command.fixed)
     for name in values:

@@ -2,7 +2,7 @@
 
 from . import decoding, encoding
 from .messages import Command, Message, Packet
-from .schema import Field, FieldError, read
+from .schema import Field, FieldError, is_level, read
 
 
 class Dialect:
@@ -24,6 +24,12 @@ class Dialect:
                 self.options.update(read(options, self.option_fields))
             except FieldError as error:
                 raise ValueError("dialect %s: option %s" % (name, error)) from None
+            for key in self.options:
+                value = self.options[key]
+                if isinstance(value, str) and not is_level(value):
+                    raise ValueError(
+                        "dialect %s: option %s: %r cannot be in a topic" % (name, key, value)
+                    )
         self.variant = 0 if self.options.get(getattr(spec, "VARIANT", ""), True) else 1
 
     # Topics

@@ -4,7 +4,7 @@ import json
 
 from .errors import MessageError
 from .messages import ATTRIBUTES, EXT, Packet
-from .schema import FieldError, put_wild, read, rounded, write
+from .schema import FieldError, is_level, put_wild, read, rounded, write
 
 
 def encode(d, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
@@ -90,7 +90,7 @@ def encode_message(d, message, fields, node, values, ext):
     values = dict(values)
     values["node"] = node
     values.update(d.options)
-    if not node or "/" in node or "+" in node or "#" in node:
+    if not is_level(node):
         raise MessageError(d.name, message.name, "node", "%r cannot be in a topic" % node)
     try:
         obj, used = write(values, fields)

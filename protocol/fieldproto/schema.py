@@ -159,6 +159,11 @@ def kind_of(value: object) -> str:
     return "an object" if isinstance(value, dict) else "a list"
 
 
+def is_level(text):
+    """Whether `text` can be one level of a topic."""
+    return text != "" and "/" not in text and "+" not in text and "#" not in text
+
+
 def read(obj: dict, fields: tuple) -> dict:
     """Canonical name -> value of a JSON object.
 

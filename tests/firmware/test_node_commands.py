@@ -219,6 +219,29 @@ def test_dese_refusals():
     assert answer["success"] is False and "explode" in answer["error"]
 
 
+def test_parameters_left_out_altogether_are_missed():
+    answer = dese(pool(), "set_pump")
+    assert answer["success"] is False and "parameters.pump_id" in answer["error"], answer
+    answer = dese(pool(), "set_pump", None, parameters=None)
+    assert answer["success"] is False and "parameters.pump_id" in answer["error"], answer
+    answer = dese(pool(), "calibrate_sensor")
+    assert answer["success"] is False and "required" in answer["error"], answer
+    bench = Bench("iotnode", node="01", led={"pin": 2})
+    sent = bench.command("iot/node/01/command", {"command": "set_led"})
+    assert sent[0][1]["result"] == "failed" and "params.state" in sent[0][1]["error"]
+
+
+def test_a_run_that_ends_as_the_next_begins_is_answered_too():
+    bench = plant()
+    bench.command(COMMAND, {"action": "pump_water", "durationMs": 1000, "_fh": {"id": "one"}})
+    bench.time.advance(1000)  # the timer fires, and the loop has not seen it yet
+    sent = bench.command(
+        COMMAND, {"action": "pump_water", "durationMs": 1000, "_fh": {"id": "two"}}
+    )
+    found = [(ack["id"], ack["state"]) for ack in acks(sent)]
+    assert ("one", "done") in found and ("two", "accepted") in found, found
+
+
 def test_dese_targets_calibration_and_reset():
     bench = pool()
     assert dese(bench, "set_ph_target", {"target_ph": 7.4})["response"] == {"target_ph": 7.4}
@@ -305,6 +328,7 @@ def test_dese_config_is_taken_whole_or_not_at_all():
         {"telemetry_interval": 20000, "colour": 1},
         {"telemetry_interval": 5},
         {"telemetry_interval": 20000, "sensor_calibration": {"ph": {"scale": 0}}},
+        {"telemetry_interval": 20000, "alert_thresholds": {"ph": {"min": 9, "max": 1}}},
         {"telemetry_interval": 20000, "sensor_calibration": {"ph": {"offset": 1e9}}},
     ):
         sent = config(bench, wrong)

@@ -53,3 +53,20 @@ def test_a_quantity_the_document_has_no_word_for_travels_in_the_extension() -> N
     (record,) = dialect.decode(packet.topic, packet.payload)
     assert record.values == values
     assert record.ext == {"boot": "b", "seq": 1, "q": "synced"}
+
+
+def test_an_id_may_be_written_as_in_the_payload() -> None:
+    from fieldproto import dialects
+
+    payload = b'{"node_id": "node_01", "sensors": {"temperature": 22.5}}'
+    for topic, node in (("iot/node/01/telemetry", "01"), ("iot/node/node_01/telemetry", "node_01")):
+        (record,) = dialects.load("iotnode").decode(topic, payload)
+        assert record.node == node
+
+
+@pytest.mark.parametrize("company", ["+", "a/b", "#", ""])
+def test_a_tenant_that_cannot_be_in_a_topic_is_refused(company: str) -> None:
+    from fieldproto import dialects
+
+    with pytest.raises(ValueError, match="company"):
+        dialects.load("solar", {"company": company})

@@ -139,10 +139,8 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--dialect", type=DialectName(), help="The dialect of those nodes.")
 @click.option(
     "--port",
-    default=1883,
-    show_default=True,
     type=click.IntRange(0, 65535),
-    help="Of the broker that is started when --broker is not given.",
+    help="Of the broker that is started when --broker is not given; else the fleet file's.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print all the nodes say on their consoles.")
 @seconds_option("Stop after so long; without it, on Ctrl-C.")
@@ -152,14 +150,14 @@ def sim(
     broker: tuple[str, int] | None,
     count: int | None,
     dialect: str | None,
-    port: int,
+    port: int | None,
     verbose: bool,
     seconds: float | None,
     as_json: bool,
 ) -> None:
     """Run the fleet's nodes: the real firmware, one MicroPython process each.
 
-    Without --broker a broker is started here as well.
+    Without --broker a broker is started here as well, on the fleet file's port.
     """
     from fieldhand import simfleet
     from fieldhand.broker import Broker
@@ -172,7 +170,10 @@ def sim(
         fleet_file = need_file(file)
     with ExitStack() as stack:
         if broker is None:
-            started = stack.enter_context(Broker(port=port))
+            # On the fleet file's port, where watch and send look for it.
+            started = stack.enter_context(
+                Broker(port=fleet_file.broker.port if port is None else port)
+            )
             broker = (started.host, started.port)
         nodes = stack.enter_context(simfleet.running(fleet_file, broker, note, verbose))
         if as_json:

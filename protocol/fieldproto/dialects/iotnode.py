@@ -10,7 +10,7 @@ from ..schema import Field as F
 
 OPTIONS = ()
 
-_TIME = F("timestamp", "epoch", means="time", lo=0, unit="s")
+_TIME = F("timestamp", "epoch", means="time", lo=0, hi=4102444800, unit="s")
 _UPTIME = F("uptime", "int", means="uptime", lo=0, unit="s")
 _RSSI = F("wifi_rssi", "int", means="signal_strength", unit="dBm")
 
