@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,17 @@ def test_accepted_extends_the_time_by_the_actuation(desk):
     pending = desk.send("plantnanny", "pump_water", {"durationMs": 400}, timeout=0.2)
     desk.book.on_event("status", reply("accepted", id=pending.id, dialect="plantnanny"))
     assert pending.wait(state="accepted") == "accepted"
+    time.sleep(0.3)
+    assert pending.state == "accepted"
+    assert pending.wait(2) == "timeout"
+
+
+def test_an_amount_takes_as_long_as_the_node_says(desk):
+    pending = desk.send("plantnanny", "pump_water", {"amountMl": 10}, timeout=0.2)
+    told = replace(
+        reply("accepted", id=pending.id, dialect="plantnanny"), data={"duration_ms": 400}
+    )
+    desk.book.on_event("status", told)
     time.sleep(0.3)
     assert pending.state == "accepted"
     assert pending.wait(2) == "timeout"
