@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mosquitto import Mosquitto
 
 from fieldhand import paths
 from fieldhand.broker import Broker
@@ -205,3 +206,16 @@ def test_sim_of_many_like_one(tmp_path, firmware):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["nodes"] == ["iotnode-001", "iotnode-002"]
+
+
+def test_send_to_a_strangers_device_keeps_to_the_document(own_mosquitto: Mosquitto) -> None:
+    port = str(own_mosquitto.port)
+    hear = ["mosquitto_sub", "-p", port, "-t", "iot/node/+/command", "-C", "1", "-W", "20"]
+    listener = subprocess.Popen(hear, stdout=subprocess.PIPE)
+    time.sleep(0.5)
+    arguments = ["--broker", f"127.0.0.1:{port}", "--dialect", "iotnode", "--no-extras"]
+    command = [sys.executable, "-m", "fieldhand.cli", "send", "07", "set_led", "state=on"]
+    done = subprocess.run([*command, *arguments, "--timeout", "1"], capture_output=True, timeout=30)
+    heard, _ = listener.communicate(timeout=30)
+    assert json.loads(heard) == {"command": "set_led", "params": {"state": "on"}}
+    assert done.returncode == 3 and b"no answer" in done.stderr

@@ -46,6 +46,11 @@ DISCOVERY_S = 2.0
     help="Of that dialect, such as org=org-123.",
 )
 @click.option(
+    "--no-extras",
+    is_flag=True,
+    help="Keep to the dialect's document: no _fh key, for a device that refuses unknown ones.",
+)
+@click.option(
     "--timeout",
     default=30.0,
     show_default=True,
@@ -62,6 +67,7 @@ def send(
     broker: tuple[str, int] | None,
     dialect: str | None,
     options: tuple[str, ...],
+    no_extras: bool,
     timeout: float,
     retries: int,
     as_json: bool,
@@ -79,9 +85,9 @@ def send(
     address = broker_of(fleet_file, broker)
     nodes: dict[str, Any] = dict(fleet_file.nodes) if fleet_file is not None else {}
     if dialect is not None:
-        nodes[node] = NodeAddress(dialect, _options(options))
-    elif options:
-        raise click.UsageError("--option needs --dialect")
+        nodes[node] = NodeAddress(dialect, _options(options), extras=not no_extras)
+    elif options or no_extras:
+        raise click.UsageError(f"{'--option' if options else '--no-extras'} needs --dialect")
 
     def values_for(dialect: str) -> dict[str, Any]:
         speaks = dialects.unbound(dialect)
