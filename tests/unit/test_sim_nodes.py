@@ -943,7 +943,8 @@ def test_fast_pulses_are_not_lost(sim):
         world=World(wind_speed=500),
     )
     rate = int(node.wait_console("rate").split()[1])
-    assert 400 < rate < 600
+    # 500 a second; on a busy machine the second is not one. A pulse a tick would be 50.
+    assert 150 < rate < 1000
 
 
 def test_a_name_is_used_once(sim):
