@@ -934,16 +934,20 @@ def test_fast_pulses_are_not_lost(sim):
             count[0] += 1
         machine.Pin(27, machine.Pin.IN).irq(edge, machine.Pin.IRQ_RISING)
         print("ready")
-        time.sleep_ms(1000)
-        before = count[0]
-        time.sleep_ms(1000)
-        print("rate", count[0] - before)
+        rates = []
+        for _ in range(7):
+            before = count[0]
+            time.sleep_ms(400)
+            rates.append(count[0] - before)
+        rates.sort()
+        print("rate", rates[3] * 1000 // 400)
         """,
         {"sensors": [{"type": "pulse", "quantity": "wind_speed", "pin": 27, "per_pulse": 1}]},
         world=World(wind_speed=500),
     )
-    rate = int(node.wait_console("rate").split()[1])
-    # 500 a second; on a busy machine the second is not one. A pulse a tick would be 50.
+    rate = int(node.wait_console("rate", 60).split()[1])
+    # 500 a second, the median of seven: a busy machine stands still at times. A pulse a tick
+    # would be 50.
     assert 150 < rate < 1000
 
 
