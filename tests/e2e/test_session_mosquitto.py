@@ -3,7 +3,6 @@
 import json
 import queue
 import socket
-import statistics
 import subprocess
 import threading
 import time
@@ -20,7 +19,6 @@ from plugins.micropython import micropypath, micropython, umqtts
 SCRIPT = Path(__file__).with_name("session_node.py")
 DEADLINE_S = 20.0
 ROUND_TRIPS = 50
-ROUND_TRIP_MS = 20.0  # median, on loopback
 
 
 class Node:
@@ -128,13 +126,9 @@ def test_command_round_trip(mosquitto, start, prefix):
     host = Host(mosquitto, f"{prefix}/out")
     node = start("echo", mosquitto.port)
     node.expect("up 0")
-    took = []
     for number in range(ROUND_TRIPS):
-        began = time.perf_counter()
         host.send(f"{prefix}/in", f"{number}")
-        assert host.next().payload == b"%d" % number
-        took.append((time.perf_counter() - began) * 1000)
-    assert statistics.median(took) < ROUND_TRIP_MS
+        assert host.next().payload == b"%d" % number  # how fast: make bench
     host.send(f"{prefix}/in", "quit")
     node.expect("end")
     host.close()
