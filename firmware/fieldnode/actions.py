@@ -30,7 +30,7 @@ class Actions:
             raise Refused("this node has no actuator %s" % wanted)
         if not params["state"]:
             relay.off("stopped")
-            self._node.status_due()
+            self._node.sender.status_due()
             return DONE, {"state": 0, relay.name: 0}
         if at_end and params.get("duration_ms") is None and params.get("amount_ml") is None:
             raise Refused("a duration or an amount is required")
@@ -39,13 +39,13 @@ class Actions:
             relay.off("replaced")
         self._commands.settle()  # the run before is answered before its command is forgotten
         relay.on(lease)
-        self._node.status_due()
+        self._node.sender.status_due()
         if at_end:
             relay.command = command
         return ACCEPTED if at_end else DONE, {"state": 1, relay.name: 1, "duration_ms": lease}
 
     def set_interval(self, command, params, at_end):
-        self._commands.configure({"interval_ms": params["interval_ms"]})
+        self._node.configuration.change({"interval_ms": params["interval_ms"]})
         return DONE, {"interval_ms": params["interval_ms"]}
 
     def restart(self, command, params, at_end):
@@ -59,11 +59,11 @@ class Actions:
         if self._node.led is None:
             raise Refused("this node has no LED")
         self._node.led.set(params["state"], params.get("brightness"))
-        self._node.status_due()
+        self._node.sender.status_due()
         return DONE, None
 
     def set_target(self, command, params, at_end):
-        self._node.settings.update({"targets": {params["quantity"]: params["value"]}})
+        self._node.configuration.settings.update({"targets": {params["quantity"]: params["value"]}})
         return DONE, {"value": params["value"]}
 
     def calibrate(self, command, params, at_end):
@@ -73,7 +73,7 @@ class Actions:
         return None, None
 
     def reset_config(self, command, params, at_end):
-        self._node.settings.clear()
+        self._node.configuration.settings.clear()
         self._node.restart_after_replies()
         return DONE, None
 

@@ -8,15 +8,16 @@ _DIGITS = const(3)  # a DHT's 243 * 0.1 is above 24.3, in doubles and in single 
 
 
 class Alerts:
+    """`bands` is {quantity: {"min": number, "max": number}}, each end optional."""
+
     def __init__(self):
+        self.bands = {}
         self._outside = set()
 
-    def check(self, bands, values):
-        """Alerts (severity, message, quantity, value, threshold) for the crossings in `values`.
-
-        `bands` is {quantity: {"min": number, "max": number}}, each end optional.
-        """
+    def check(self, values):
+        """Alerts (severity, message, quantity, value, threshold) for the crossings in `values`."""
         found = []
+        bands = self.bands
         for quantity in bands:
             value = values.get(quantity)
             if value is None:

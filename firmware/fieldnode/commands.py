@@ -1,7 +1,9 @@
-"""Commands: carried out by `Actions`, answered here."""
+"""What the node is told: commands, carried out by `Actions` and answered here, and settings."""
+
+from fieldproto.errors import MessageError
 
 from . import log
-from .actions import DONE, Actions, sensor_of
+from .actions import DONE, Actions
 from .actuators import Refused
 from .sensors.base import SensorError
 
@@ -14,8 +16,51 @@ class Commands:
     def __init__(self, node, clock):
         self._node = node
         self._clock = clock
+        self.refused = 0  # messages
         self._calibrating = None  # (due ms, command, sensor, quantity)
         self._actions = Actions(node, self)
+
+    def on_message(self, topic, payload, retained=False, dup=False):
+        dialect = self._node.dialect
+        try:
+            records = dialect.decode(topic, payload, "node", self._node.id)
+            if retained:
+                error = MessageError(dialect.name, "command", "", "retained: may be stale")
+                error.command = records[0].values.get("command")
+                error.id = records[0].values.get("id")
+                raise error
+            for record in records:
+                if record.kind == "command":
+                    self.run(record.values, dialect.command(record.values["command"]).at_end)
+                elif record.kind == "config":
+                    self._configure(record.values)
+        except MessageError as error:
+            self._refuse(error)
+
+    def on_oversize(self, topic, size):
+        self.refused += 1
+        log.warning("refused: %s: %d bytes are too many" % (topic, size))
+        self._node.sender.status_due()
+
+    def _configure(self, values):
+        settings = {}
+        for key in ("interval_ms", "keepalive_s", "calibration", "alerts"):
+            if key in values:
+                settings[key] = values[key]
+        try:
+            self._node.configuration.change(settings)
+        except (Refused, ValueError, OSError) as error:
+            raise MessageError(self._node.dialect.name, "config", "config", str(error))
+
+    def _refuse(self, error):
+        self.refused += 1
+        log.warning("refused: %s" % error)
+        self._node.sender.status_due()
+        text = str(error)[:200]
+        if error.message == "config":
+            self._node.notices.append("alert", {"severity": "warning", "message": text})
+        else:
+            self.answer({"id": error.id, "command": error.command}, FAILED, None, text)
 
     def run(self, command, at_end=False):
         """Carry out a decoded command (`Record.values`); every outcome is answered.
@@ -58,38 +103,13 @@ class Commands:
             if relay.ended is None:
                 continue
             reason, relay.ended = relay.ended, None
-            self._node.status_due()
+            self._node.sender.status_due()
             command, relay.command = relay.command, None
             if command is not None:
                 data = {"ended": reason, "ran_ms": relay.ran_ms}
                 if relay.flow_ml_per_s is not None:
                     data["amount_ml"] = int(round(relay.ran_ms * relay.flow_ml_per_s / 1000))
                 self.answer(command, DONE, data)
-
-    def configure(self, settings):
-        """Apply a config update (canonical settings), all of it or nothing.
-
-        Raises Refused, ValueError, OSError.
-        """
-        changes = dict(settings)
-        for key in ("calibration", "alerts"):
-            if key in changes:
-                quantity = self._node.dialect.quantity
-                part = changes[key]
-                changes[key] = {quantity(word): part[word] for word in part}
-        for name in changes.get("calibration", {}):
-            from fieldproto.calibration import check_calibration  # rare
-
-            sensor_of(self._node, name)
-            check_calibration(changes["calibration"][name], name)
-        for name in changes.get("alerts", {}):
-            band = changes["alerts"][name]
-            if band.get("min") is not None and band.get("max") is not None:
-                if band["min"] > band["max"]:
-                    raise Refused("alert threshold of %s: min is above max" % name)
-        self._node.settings.update(changes)
-        self._node.apply_settings()
-        log.info("configured: %s" % ", ".join(sorted(changes)))
 
     def calibrate(self, command, sensor, quantity, reference):
         """Begin a calibration, which `settle` answers. Raises Refused, SensorError."""
@@ -107,7 +127,7 @@ class Commands:
             sensor.calibrated()
             offset, scale = sensor.calibration(quantity)
             keep = {quantity: {"offset": offset, "scale": scale}}
-            self._node.settings.update({"calibration": keep})
+            self._node.configuration.settings.update({"calibration": keep})
         except (SensorError, ValueError, OSError) as error:
             self.answer(command, FAILED, error=str(error))
         else:

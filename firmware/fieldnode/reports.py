@@ -48,7 +48,10 @@ class Reports:
         for name in ("battery_level", "signal_strength"):
             if name in node.latest:
                 values[name] = int(round(node.latest[name]))
-        for name, count in (("refused", node.refused), ("unsendable", node.unsendable)):
+        for name, count in (
+            ("refused", node.commands.refused),
+            ("unsendable", node.sender.unsendable),
+        ):
             if count:
                 values[name] = count
         failed = node.sampler.failed

@@ -3,12 +3,7 @@
 Kept apart from node.json so that `reset_config` is to remove it.
 """
 
-import json
-import os
-
-from fieldproto.jsonstrict import loads
-
-from . import log
+from . import store
 
 FILE = "settings.json"
 
@@ -18,39 +13,23 @@ class Settings:
 
     def __init__(self, path=FILE):
         self._path = path
-        self.values = {}
-        try:
-            with open(path, "rb") as file:
-                values = loads(file.read())
-            if isinstance(values, dict):
-                self.values = values
-        except OSError:
-            pass  # nothing was changed yet
-        except ValueError:
-            log.warning("%s is damaged: the provisioned settings are used" % path)
+        self.values = store.load(path)
 
     def get(self, key, default=None):
         return self.values.get(key, default)
 
     def update(self, changes):
-        """Store `changes`; a power cut leaves the old file or the new one. Raises OSError."""
+        """Store `changes`, merged into what is there. Raises OSError."""
         merged = dict(self.values)
         for key in changes:
             value = changes[key]
             if isinstance(value, dict) and isinstance(merged.get(key), dict):
                 value = dict(merged[key], **value)
             merged[key] = value
-        part = self._path + ".new"
-        with open(part, "w") as file:
-            json.dump(merged, file)
-        os.rename(part, self._path)
+        store.save(self._path, merged)
         self.values = merged
 
     def clear(self):
         """Back to what was provisioned. Raises OSError."""
         self.values = {}
-        try:
-            os.remove(self._path)
-        except OSError as error:
-            if error.errno != 2:  # ENOENT: there was none
-                raise
+        store.remove(self._path)

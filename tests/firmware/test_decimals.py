@@ -44,6 +44,10 @@ def test_what_has_no_word_in_the_dialect_is_rounded_alike():
 def test_a_value_on_its_threshold_raises_no_alert():
     for tenths in range(-400, 801):
         bands = {"air_temperature": {"min": tenths / 10, "max": tenths / 10}}
-        found = Alerts().check(bands, {"air_temperature": tenths * 0.1})  # as dht.DHT22 makes it
+        alerts = Alerts()
+        alerts.bands = bands
+        found = alerts.check({"air_temperature": tenths * 0.1})  # as dht.DHT22 makes it
         assert not found, found
-    assert Alerts().check({"ec": {"max": 1.413}}, {"ec": 1.414})[0][3:] == (1.414, 1.413)
+    alerts = Alerts()
+    alerts.bands = {"ec": {"max": 1.413}}
+    assert alerts.check({"ec": 1.414})[0][3:] == (1.414, 1.413)

@@ -71,7 +71,7 @@ def test_birth_before_readings_and_heartbeat():
 
 def test_health_in_the_status():
     bench = Bench("plantnanny")
-    bench.node.status_due()
+    bench.node.sender.status_due()
     bench.run(1)
     health = sent(bench, "/status")[0]["_fh"]["also"]
     assert health["reset_cause"] == "power" and health["free_memory"] > 1000, health
@@ -85,12 +85,12 @@ def test_a_failing_sensor_is_named_and_the_others_go_on():
     bench.node.sampler.sensors.append(bad)
     bench.run(1000)
     assert sent(bench, "/data")[-1]["temperatureC"] == 24.3
-    bench.node.status_due()
+    bench.node.sender.status_due()
     bench.run(1)
     assert "open circuit" in sent(bench, "/status")[-1]["_fh"]["also"]["sensor_error"]
     bad.values["soil_moisture"] = 40.0
     bench.run(1000)
-    bench.node.status_due()
+    bench.node.sender.status_due()
     bench.run(1)
     assert "sensor_error" not in sent(bench, "/status")[-1]["_fh"]["also"]
     assert sent(bench, "/data")[-1]["_fh"]["also"] == {"soil_moisture": 40.0}
@@ -162,7 +162,7 @@ def test_without_time_a_reading_goes_out_all_the_same():
 def test_dese_status_says_error_while_a_sensor_fails():
     pool = FakeSensor(ph="no answer")
     bench = Bench("dese", {"org": "o"}, sensor=pool)
-    bench.node.status_due()
+    bench.node.sender.status_due()
     bench.run(1)
     assert sent(bench, "/status")[-1]["status"] == "error"
 

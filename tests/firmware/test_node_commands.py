@@ -70,7 +70,7 @@ def test_amount_and_duration_end_at_the_shorter():
 
 def refused(payload, *words):
     bench = plant()
-    before = bench.node.refused
+    before = bench.node.commands.refused
     ack = acks(bench.command(COMMAND, payload))[0]
     assert ack["state"] == "failed", ack
     for word in words:
@@ -78,7 +78,7 @@ def refused(payload, *words):
     assert bench.hal.pins[26].levels.count(1) == 0
     good = bench.command(COMMAND, {"action": "pump_water", "durationMs": 10})
     assert acks(good)[0]["state"] == "accepted"
-    return bench.node.refused - before
+    return bench.node.commands.refused - before
 
 
 def test_bad_commands_are_answered_and_move_nothing():
@@ -108,7 +108,7 @@ def test_retained_command_is_refused():
 def test_another_nodes_command_is_refused():
     bench = plant()
     bench.command("devices/n2/command", {"action": "pump_water", "durationMs": 10})
-    assert bench.node.refused == 1 and bench.hal.pins[26].levels.count(1) == 0
+    assert bench.node.commands.refused == 1 and bench.hal.pins[26].levels.count(1) == 0
 
 
 def test_send_now():
@@ -246,7 +246,7 @@ def test_dese_targets_calibration_and_reset():
     bench = pool()
     assert dese(bench, "set_ph_target", {"target_ph": 7.4})["response"] == {"target_ph": 7.4}
     dese(bench, "set_chlorine_target", {"target_chlorine": 2.0})
-    targets = bench.node.settings.get("targets")
+    targets = bench.node.configuration.settings.get("targets")
     assert abs(targets["ph"] - 7.4) < 1e-6 and targets["chlorine"] == 2.0, targets
     answer = dese(bench, "calibrate_sensor", {"sensor_type": "ph", "value": 7.0})
     assert answer["success"] and abs(answer["response"]["offset"] + 0.2) < 0.01, answer
@@ -270,7 +270,7 @@ def test_a_calibration_that_takes_its_time_is_answered_when_it_is_over():
         bench.run(1100)
         answers = [obj for topic, obj, _ in bench.link.sent if topic.endswith("_response")]
         assert len(answers) == 1 and answers[0]["success"] is success, answers
-    bench.node.settings.clear()
+    bench.node.configuration.settings.clear()
 
 
 def test_a_fault_of_ours_is_answered_and_the_node_goes_on():
@@ -281,7 +281,7 @@ def test_a_fault_of_ours_is_answered_and_the_node_goes_on():
     answer = dese(pool(), "calibrate_sensor", {"sensor_type": "ph", "value": 1e9})
     assert answer["success"] is False, answer
     assert dese(bench, "set_ph_target", {"target_ph": 7.4})["success"]
-    bench.node.settings.clear()
+    bench.node.configuration.settings.clear()
 
 
 def test_the_water_temperature_reaches_the_probes():
@@ -316,12 +316,12 @@ def test_dese_config_is_taken_whole_or_not_at_all():
             "sensor_calibration": {"ph": {"offset": 0.2, "scale": 1.0}},
         },
     )
-    assert bench.node.sampler.interval_ms == 10000 and bench.node.keepalive_s == 30
+    assert bench.node.sampler.interval_ms == 10000 and bench.node.configuration.keepalive_s == 30
     assert bench.sensor.applied["ph"] == (0.2, 1.0)
     bench.link.lose()
     bench.link.connect()
     assert bench.link.keepalive == 30
-    before = dict(bench.node.settings.values)
+    before = dict(bench.node.configuration.settings.values)
     for wrong in (
         {"telemetry_interval": 20000, "mqtt_keepalive": "60"},
         {"telemetry_interval": 20000, "sensor_calibration": {"salt": {"offset": 1}}},
@@ -332,11 +332,11 @@ def test_dese_config_is_taken_whole_or_not_at_all():
         {"telemetry_interval": 20000, "sensor_calibration": {"ph": {"offset": 1e9}}},
     ):
         sent = config(bench, wrong)
-        assert bench.node.settings.values == before, wrong
+        assert bench.node.configuration.settings.values == before, wrong
         assert bench.node.sampler.interval_ms == 10000
         alerts = [obj for topic, obj, _ in sent if topic.endswith("/alert")]
         assert alerts[0]["severity"] == "warning" and "config" in alerts[0]["message"], wrong
-    bench.node.settings.clear()
+    bench.node.configuration.settings.clear()
 
 
 def test_dese_alert_on_crossing_only():

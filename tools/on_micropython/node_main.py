@@ -38,7 +38,7 @@ while not node.link.up:
     turn()
 node.outbox.append = noted
 node.sampler.set_interval(INTERVAL_MS)
-while node._seq < READINGS:
+while node.seq < READINGS:
     turn()
 node.outbox.append = append
 while len(node.outbox):
@@ -62,9 +62,9 @@ for _ in range(20):
     gc.collect()
     gc.disable()
     before = gc.mem_alloc()
-    seq = node._seq
+    seq = node.seq
     node.sampler.sample_now()
-    while node._seq == seq or len(node.outbox):
+    while node.seq == seq or len(node.outbox):
         node.step()
     costs.append(gc.mem_alloc() - before)
     gc.enable()

@@ -1,0 +1,42 @@
+"""Small JSON files on flash. A power cut leaves the old contents or the new, never a mixture."""
+
+import json
+import os
+
+from fieldproto.jsonstrict import loads
+
+from . import log
+
+_ENOENT = 2
+
+
+def load(path):
+    """The object in `path`, {} where there is none or it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            found = loads(file.read())
+    except OSError:
+        return {}  # not yet written
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        log.warning("%s is damaged and not used" % path)
+        return {}
+    return found
+
+
+def save(path, obj):
+    """Raises OSError."""
+    part = path + ".new"
+    with open(part, "w") as file:
+        json.dump(obj, file)
+    os.rename(part, path)
+
+
+def remove(path):
+    """Whether it was there or not. Raises OSError."""
+    try:
+        os.remove(path)
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise
