@@ -27,7 +27,7 @@ def build(raw, hal):
     for section, key in (("wifi", "ssid"), ("broker", "host")):
         if config[section].get(key) is None:
             _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
-    forget("fieldproto", "nodeconfig")
+    forget("fieldproto", "nodeconfig", "controlconfig", "sections")
     clock = Clock(time)
     session = _session(config, clock)
     sensors = relays = []

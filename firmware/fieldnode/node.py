@@ -16,6 +16,7 @@ from .timesync import TimeSync
 
 _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of the watchdog
 _RUNNING_WAIT_MS = const(50)  # while a relay is on: how late the end of a run may be reported
+_OUTBOX_LIMIT = const(200)
 _RESTART_MS = const(3000)  # a restart waits that long for its answer to be acknowledged
 
 
@@ -41,7 +42,7 @@ class Node:
         self._restart_ms = None
         self._link = None
         self.notices = Notices()
-        self.outbox = Outbox(config["outbox_limit"])
+        self.outbox = Outbox(_OUTBOX_LIMIT)
         self.alerts = Alerts()
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
         self.reports = Reports(self, clock, hal.reset_cause(), fault)

@@ -61,9 +61,13 @@ def node_json(
         "interval_ms": node.interval_ms,
         "status_interval_ms": node.status_interval_ms,
         "watchdog_ms": node.watchdog_ms,
-        "outbox_limit": node.outbox_limit,
+        "outbox_bytes": node.outbox_bytes,
+        "outbox_flush_s": node.outbox_flush_s,
+        "utc_offset_min": node.utc_offset_min,
         "sensors": [dict(sensor) for sensor in node.sensors],
         "actuators": [dict(actuator) for actuator in node.actuators],
+        "dosing": [dict(loop) for loop in node.dosing],
+        "schedules": [dict(schedule) for schedule in node.schedules],
         "alerts": {name: dict(limits) for name, limits in node.alerts.items()},
     }
     if file.broker.tls_ca is not None and broker is None:

@@ -22,6 +22,7 @@ from fieldhand import dialects as dialect_table
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.secretref import Secret
 from fieldhand.tomltable import Table
+from fieldproto.controlconfig import DOSING_FIELDS, SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
     from fieldhand.connection import BrokerAddress
@@ -75,11 +76,15 @@ class NodeConfig:
     interval_ms: int = 30_000
     status_interval_ms: int = 60_000
     watchdog_ms: int = 60_000
-    outbox_limit: int = 100
+    outbox_bytes: int = 262_144
+    outbox_flush_s: int = 360
+    utc_offset_min: int = 0
     clean_session: bool = True
     led: Mapping[str, Any] | None = None
     sensors: tuple[Mapping[str, Any], ...] = ()
     actuators: tuple[Mapping[str, Any], ...] = ()
+    dosing: tuple[Mapping[str, Any], ...] = ()
+    schedules: tuple[Mapping[str, Any], ...] = ()
     alerts: Mapping[str, Any] = field(default_factory=dict)
     mqtt_user: str | None = None
     mqtt_secret: Secret | None = None
@@ -203,7 +208,9 @@ class _Defaults:
         self.interval_ms = 30_000
         self.status_interval_ms = 60_000
         self.watchdog_ms = 60_000
-        self.outbox_limit = 100
+        self.outbox_bytes = 262_144
+        self.outbox_flush_s = 360
+        self.utc_offset_min = 0
         self.clean_session = True
         for name, value in self.read(table).items():
             setattr(self, name, value)
@@ -217,7 +224,10 @@ class _Defaults:
                 "status_interval", self.status_interval_ms, 1000, day
             ),
             "watchdog_ms": table.duration("watchdog", self.watchdog_ms, 5000, 600_000),
-            "outbox_limit": table.whole("outbox", self.outbox_limit, 1, 2000),
+            "outbox_bytes": table.whole("outbox_bytes", self.outbox_bytes, 16_384, 1_048_576),
+            "outbox_flush_s": table.duration("outbox_flush", self.outbox_flush_s * 1000, 1000, day)
+            // 1000,
+            "utc_offset_min": table.whole("utc_offset_min", self.utc_offset_min, -720, 840),
             "clean_session": table.flag("clean_session", self.clean_session),
         }
 
@@ -245,6 +255,8 @@ def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig 
         led=fleetsensors.led(table, board),
         sensors=fleetsensors.sensors(table, board, dialect_name),
         actuators=fleetsensors.actuators(table, board),
+        dosing=fleetsensors.tables(table, "dosing", DOSING_FIELDS),
+        schedules=fleetsensors.tables(table, "schedules", SCHEDULE_FIELDS),
         alerts=fleetsensors.alerts(table),
         mqtt_user=user,
         mqtt_secret=secret,

@@ -15,9 +15,9 @@ from fieldhand.boards import Board
 from fieldhand.errors import did_you_mean
 from fieldhand.tomltable import Table
 from fieldproto import sensortypes
-from fieldproto.nodeconfig import ACTUATOR_FIELDS
+from fieldproto.nodeconfig import ACTUATOR_FIELDS, FIELDS
 from fieldproto.quantities import UNITS
-from fieldproto.schema import FieldError, read
+from fieldproto.schema import Field, FieldError, read
 from fieldproto.sensortable import COMMON, TYPES
 
 _DEFAULT_PIN = {
@@ -27,6 +27,7 @@ _DEFAULT_PIN = {
     "pulse": "pulse",
     "battery": "battery",
 }
+_ALERT_FIELDS = tuple(field for field in FIELDS if field.name.startswith("alerts"))
 # The node adds these to what it sends; no sensor yields them.
 _OWN = ("uptime", "free_memory")
 
@@ -101,27 +102,34 @@ def required_quantities(dialect: str) -> tuple[str, ...]:
 
 def actuators(table: Table, board: Board | None) -> tuple[dict[str, Any], ...]:
     """`actuators = [...]`; the first takes the board's relay pin when it names none."""
+    first = {"pin": board.defaults["relay"]} if board is not None else {}
+    found = tables(table, "actuators", ACTUATOR_FIELDS, first)
+    for entry, actuator in zip(table.tables("actuators"), found, strict=True):
+        if board is not None and isinstance(actuator.get("pin"), int):
+            _check_pin(entry, actuator["pin"], "pin", board)
+    return found
+
+
+def tables(
+    table: Table, key: str, fields: tuple[Field, ...], first: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], ...]:
+    """The list of tables `key`, each checked by `fields`; `first` fills in the first one."""
     found: list[dict[str, Any]] = []
-    for i, entry in enumerate(table.tables("actuators")):
-        actuator = dict(entry.data)
-        found.append(actuator)
-        if i == 0 and board is not None:
-            actuator.setdefault("pin", board.defaults["relay"])
-        allowed = [field.name for field in ACTUATOR_FIELDS]
-        unknown = [key for key in actuator if key not in allowed]
-        for key in unknown:
+    for entry in table.tables(key):
+        values = dict(first or {}, **entry.data) if not found else dict(entry.data)
+        found.append(values)
+        allowed = [field.name for field in fields]
+        unknown = [name for name in values if name not in allowed]
+        for name in unknown:
             entry.problem(
-                key, f"unknown key{did_you_mean(key, allowed)}; allowed: {', '.join(allowed)}"
+                name, f"unknown key{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
             )
         if unknown:
             continue
         try:
-            read(actuator, ACTUATOR_FIELDS)
+            read(values, fields)
         except FieldError as error:
             entry.problem(error.field, error.reason)
-            continue
-        if board is not None:
-            _check_pin(entry, actuator["pin"], "pin", board)
     return tuple(found)
 
 
@@ -156,13 +164,15 @@ def alerts(table: Table) -> dict[str, Any]:
                 name, f"is not a quantity{did_you_mean(name, UNITS)}; quantities: {known}"
             )
             continue
-        if not isinstance(value, dict) or not value or not set(value) <= {"min", "max"}:
-            inner.problem(name, "is not a table of min and max, such as {min = 7.0, max = 7.8}")
+        if not isinstance(value, dict) or not value:
+            inner.problem(name, "is not a table such as {min = 7.0, max = 7.8}")
             continue
-        wrong = [key for key in value if not _is_number(value[key])]
-        for key in wrong:
-            inner.problem(f"{name}.{key}", f"{value[key]!r} is not a number")
-        if not wrong and value.get("min", 0) > value.get("max", value.get("min", 0)):
+        try:
+            read({"alerts": {name: value}}, _ALERT_FIELDS)
+        except FieldError as error:
+            inner.problem(error.field.removeprefix("alerts."), error.reason)
+            continue
+        if value.get("min", 0) > value.get("max", value.get("min", 0)):
             inner.problem(name, "min is above max")
         found[name] = value
     return found
@@ -190,10 +200,6 @@ def _check_pin(entry: Table, pin: int, use: str, board: Board) -> None:
         entry.problem(
             "pin", f"GPIO{pin} of {board.name} has no ADC that works beside Wi-Fi; use one of {adc}"
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
 def warnings(node_name: str, pins: Mapping[str, int], board: Board) -> list[str]:

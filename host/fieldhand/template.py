@@ -30,7 +30,7 @@ password = "${WIFI_PASSWORD}"
 board = "esp32-devkitc"
 interval = "30s"                     # between readings
 status_interval = "60s"
-outbox = 200                         # readings kept while offline
+outbox_flush = "6min"                # what a power cut while offline may cost, at most
 
 # A plant in a greenhouse. Try: fieldhand send greenhouse pump_water durationMs=3000
 [node.greenhouse]

@@ -1,8 +1,9 @@
 """node.json: what a node may be told. The host validates it before it is sent, the node again."""
 
 from .schema import Field as F
-from .schema import FieldError, read
-from .sensortypes import SensorConfigError
+from .schema import FieldError
+from .sections import section, sections
+from .sensortypes import SensorConfigError, yields
 from .sensortypes import check as check_sensors
 
 VERSION = 1
@@ -32,7 +33,17 @@ FIELDS = (
     F("interval_ms", "int", lo=1000, hi=86400000, unit="ms", default=30000),
     F("status_interval_ms", "int", lo=1000, hi=86400000, unit="ms", default=60000),
     F("watchdog_ms", "int", lo=5000, hi=600000, unit="ms", default=60000),
-    F("outbox_limit", "int", lo=1, hi=2000, default=100, doc="readings kept while offline"),
+    F("outbox_bytes", "int", lo=16384, hi=1048576, unit="B", default=262144, doc="queue on flash"),
+    F(
+        "outbox_flush_s",
+        "int",
+        lo=1,
+        hi=86400,
+        unit="s",
+        default=360,
+        doc="what a power cut may cost: readings wait that long in RAM for the next write",
+    ),
+    F("utc_offset_min", "int", lo=-720, hi=840, unit="min", default=0, doc="of the schedules"),
     F("i2c", "object"),
     F("i2c.scl", "int", required=True, lo=0, hi=48),
     F("i2c.sda", "int", required=True, lo=0, hi=48),
@@ -41,10 +52,15 @@ FIELDS = (
     F("led.active_low", "bool", default=False),
     F("sensors", "list"),
     F("actuators", "list"),
-    F("alerts", "object", doc="quantity -> {min, max}"),
+    F("dosing", "list"),
+    F("schedules", "list"),
+    F("alerts", "object", doc="quantity -> band"),
     F("alerts.*", "object"),
     F("alerts.*.min", "number"),
     F("alerts.*.max", "number"),
+    F("alerts.*.hysteresis", "number", lo=0, doc="how far back inside clears the alert"),
+    F("alerts.*.hold_s", "int", lo=0, hi=86400, unit="s", doc="outside that long raises it"),
+    F("alerts.*.severity", "string", values=("info", "warning", "critical")),
 )
 
 ACTUATOR_FIELDS = (
@@ -56,6 +72,22 @@ ACTUATOR_FIELDS = (
     F("flow_ml_per_s", "number", lo=0.001, hi=100000, unit="ml/s"),
     F("per_hour", "object", doc="what an hour of running takes or yields: energy, area ..."),
     F("per_hour.*", "number", lo=0),
+    F("daily_run_s", "int", lo=1, hi=86400, unit="s", doc="budget of a day"),
+    F("daily_ml", "number", lo=1, unit="ml", doc="budget of a day; needs a flow"),
+    F("min_rest_s", "int", lo=0, hi=86400, unit="s", default=0),
+    F(
+        "link_grace_s",
+        "int",
+        lo=0,
+        hi=86400,
+        unit="s",
+        default=60,
+        doc="a commanded run ends when the broker is away that long",
+    ),
+    F("flow_meter", "int", lo=0, hi=48, doc="pin of the pulse sensor with pulses_per_litre"),
+    F("dry_run_s", "int", lo=1, hi=3600, unit="s", default=10, doc="on without flow; flow_meter"),
+    F("leak_ml", "number", lo=1, unit="ml", default=100, doc="flow while off in a minute"),
+    F("tank_min", "number", lo=0, hi=100, unit="%", doc="water_level below which nothing runs"),
 )
 
 
@@ -66,16 +98,10 @@ def load(obj):
     """
     if not isinstance(obj, dict):
         raise FieldError("node.json", "is not a JSON object")
-    config = _section(obj, FIELDS)
-    actuators = config.setdefault("actuators", [])
+    config = section(obj, FIELDS)
+    actuators = sections(config, "actuators", ACTUATOR_FIELDS)
     for i in range(len(actuators)):
         where = "actuators[%d]" % i
-        if not isinstance(actuators[i], dict):
-            raise FieldError(where, "is not an object")
-        try:
-            actuators[i] = _section(actuators[i], ACTUATOR_FIELDS)
-        except FieldError as error:
-            raise FieldError(where + "." + error.field, error.reason) from None
         actuators[i].setdefault("id", i + 1)
         for other in actuators[:i]:
             for key in ("name", "id"):
@@ -86,32 +112,31 @@ def load(obj):
     except SensorConfigError as error:
         raise FieldError(error.path, error.reason) from None
     _check_pins(config)
+    _check_flow(config)
+    if config.get("dosing") or config.get("schedules"):
+        from . import controlconfig  # many nodes have neither
+
+        controlconfig.check(config)
     broker = config["broker"]
     broker.setdefault("port", 8883 if "tls" in broker else 1883)
     return config
 
 
-def _section(obj, fields):
-    """A deep enough copy of `obj` without nulls and with defaults."""
-    read(obj, fields)
-    out = _copy(obj)
-    for field in fields:
-        if field.default is None:
-            continue
-        head, dot, tail = field.name.partition(".")
-        if not dot:
-            out.setdefault(head, field.default)
-        elif head in out:
-            out[head].setdefault(tail, field.default)
-    return out
-
-
-def _copy(value):
-    if isinstance(value, dict):
-        return {key: _copy(value[key]) for key in value if value[key] is not None}
-    if isinstance(value, list):
-        return [_copy(entry) for entry in value]
-    return value
+def _check_flow(config):
+    meters = []
+    for sensor in config["sensors"]:
+        if sensor["type"] == "pulse" and "pulses_per_litre" in sensor:
+            meters.append(sensor["pin"])
+    level = any(["water_level" in yields(sensor) for sensor in config["sensors"]])
+    for i, actuator in enumerate(config["actuators"]):
+        where = "actuators[%d]." % i
+        meter = actuator.get("flow_meter")
+        if meter is not None and meter not in meters:
+            raise FieldError(where + "flow_meter", "no pulse sensor with pulses_per_litre on it")
+        if "daily_ml" in actuator and meter is None and "flow_ml_per_s" not in actuator:
+            raise FieldError(where + "daily_ml", "needs flow_ml_per_s or a flow_meter")
+        if "tank_min" in actuator and not level:
+            raise FieldError(where + "tank_min", "no sensor measures water_level")
 
 
 def _check_pins(config):

@@ -48,7 +48,8 @@ def test_what_the_link_loses_is_sent_again_and_in_order():
 
 
 def test_a_full_outbox_drops_the_oldest_and_says_so():
-    bench = Bench("plantnanny", interval_ms=1000, outbox_limit=5)
+    bench = Bench("plantnanny", interval_ms=1000)
+    bench.node.outbox.limit = 5
     bench.link.lose()
     bench.run(12000)
     bench.link.connect()

@@ -45,7 +45,7 @@ def test_defaults_reach_the_nodes_and_yield_to_them():
         """
         [defaults]
         interval = "2min"
-        outbox = 7
+        outbox_flush = "7s"
         [node.a]
         dialect = "iotnode"
         [node.b]
@@ -55,7 +55,7 @@ def test_defaults_reach_the_nodes_and_yield_to_them():
         """
     )
     assert file.nodes["a"].interval_ms == 120_000
-    assert file.nodes["a"].outbox_limit == file.nodes["b"].outbox_limit == 7
+    assert file.nodes["a"].outbox_flush_s == file.nodes["b"].outbox_flush_s == 7
     assert file.nodes["b"].interval_ms == 5_000
     assert file.nodes["a"].extras and not file.nodes["b"].extras
 
@@ -97,7 +97,8 @@ def test_durations(written, ms):
         (NODE + "alerts = { pH = { min = 1 } }",
          "[node.a] alerts pH: is not a quantity (did you mean 'ph'?)"),
         (NODE + "alerts = { ph = { min = 8, max = 7 } }", "[node.a] alerts ph: min is above max"),
-        (NODE + "alerts = { ph = { min = 'x' } }", "[node.a] alerts ph.min: 'x' is not a number"),
+        (NODE + "alerts = { ph = { min = 'x' } }",
+     "[node.a] alerts ph.min: is a string, not a number"),
         (NODE + "actuators = [{ name = 'p', max_run_s = 9, pin = 6 }]",
          "[node.a] actuators[0] pin: GPIO6 drives the flash chip"),
         (NODE + "actuators = [{ name = 'p', max_run_s = 0 }]",

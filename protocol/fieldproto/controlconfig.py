@@ -1,0 +1,81 @@
+"""The tables of node.json that make a node act by itself: dosing loops and schedules."""
+
+from .nodeconfig import MAX_RUN_S
+from .schema import Field as F
+from .schema import FieldError
+from .sections import sections
+from .sensortypes import yields
+
+DOSING_FIELDS = (
+    F("quantity", "string", required=True, lo=1, hi=32),
+    F("actuator", "string", required=True, lo=1, hi=32, doc="name of the dosing pump"),
+    F("direction", "string", required=True, values=("up", "down"), doc="what a dose does"),
+    F("target", "number", doc="absent: none until a command sets it"),
+    F("deadband", "number", lo=0, default=0.1, doc="no dose this close to the target"),
+    F("min", "number", required=True, doc="lowest target and plausible reading"),
+    F("max", "number", required=True),
+    F("dose_s", "int", required=True, lo=1, hi=600, unit="s"),
+    F("mix_s", "int", required=True, lo=1, hi=86400, unit="s", doc="pause after each dose"),
+    F("silent_s", "int", lo=5, hi=86400, unit="s", default=300, doc="no dose on an older reading"),
+)
+
+SCHEDULE_FIELDS = (
+    F("actuator", "string", required=True, lo=1, hi=32),
+    F("run_s", "int", required=True, lo=1, hi=MAX_RUN_S, unit="s"),
+    F("at", "list", doc="times of day, HH:MM"),
+    F("when", "string", lo=1, hi=32, doc="a quantity; runs while it is below"),
+    F("below", "number"),
+    F("every_s", "int", lo=60, hi=604800, unit="s", default=3600, doc="pause of a when"),
+)
+
+
+def check(config):
+    """Check `config`, the rest of which is checked, and fill in defaults. Raises FieldError."""
+    _check_dosing(config, sections(config, "dosing", DOSING_FIELDS))
+    _check_schedules(config, sections(config, "schedules", SCHEDULE_FIELDS))
+
+
+def _check_actuator(config, where, name):
+    if not any([actuator["name"] == name for actuator in config["actuators"]]):
+        raise FieldError(where + ".actuator", "there is no actuator %s" % name)
+
+
+def _check_measured(config, where, quantity):
+    if not any([quantity in yields(sensor) for sensor in config["sensors"]]):
+        raise FieldError(where, "no sensor measures %s" % quantity)
+
+
+def _check_dosing(config, loops):
+    for i, loop in enumerate(loops):
+        where = "dosing[%d]" % i
+        _check_actuator(config, where, loop["actuator"])
+        _check_measured(config, where + ".quantity", loop["quantity"])
+        if not loop["min"] < loop["max"]:
+            raise FieldError(where + ".min", "is not below max")
+        if not loop["min"] <= loop.get("target", loop["min"]) <= loop["max"]:
+            raise FieldError(where + ".target", "is not between min and max")
+
+
+def _check_schedules(config, schedules):
+    for i, schedule in enumerate(schedules):
+        where = "schedules[%d]" % i
+        _check_actuator(config, where, schedule["actuator"])
+        if ("at" in schedule) == ("when" in schedule):
+            raise FieldError(where, "give one of at, when")
+        if ("when" in schedule) != ("below" in schedule):
+            raise FieldError(where, "when and below go together")
+        if "when" in schedule:
+            _check_measured(config, where + ".when", schedule["when"])
+        for time in schedule.get("at", ()):
+            if minute_of_day(time) is None:
+                raise FieldError(where + ".at", "%r is not a time HH:MM" % (time,))
+
+
+def minute_of_day(time):
+    """Minutes since midnight of "HH:MM", or None where it is no such thing."""
+    if not isinstance(time, str) or len(time) != 5 or time[2] != ":":
+        return None
+    hours, minutes = time[:2], time[3:]
+    if not (hours.isdigit() and minutes.isdigit()) or int(hours) > 23 or int(minutes) > 59:
+        return None
+    return int(hours) * 60 + int(minutes)
