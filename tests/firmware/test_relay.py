@@ -3,8 +3,8 @@
 from fake_node import FakeHal, FakeTime
 from fieldtest import raises
 
-from fieldnode.actuators import Refused, Relay
 from fieldnode.clock import Clock
+from fieldnode.relay import Refused, Relay
 
 CONFIG = {"name": "pump", "id": 1, "pin": 26, "active_low": False, "max_run_s": 60}
 
@@ -73,8 +73,9 @@ def test_a_second_run_replaces_the_first():
     pump, pin, time = relay()
     pump.on(10000)
     time.advance(4000)
+    assert "running" in str(raises(Refused, pump.on, 10000, "schedule"))
     pump.on(10000)
-    assert pump.ended == "replaced" and len(time.timers) == 1
+    assert pump.run_ms == 4000 and pump.ended is None and len(time.timers) == 1
     time.advance(9999)
     assert pin.value() == 1
     time.advance(1)
@@ -90,6 +91,8 @@ def test_limits():
     assert "60001" in str(raises(Refused, pump.lease_ms, 60001, None))
     assert "60040" in str(raises(Refused, pump.lease_ms, None, 1501))
     assert "flow_ml_per_s" in str(raises(Refused, relay()[0].lease_ms, None, 100))
+    pump.blocked = "safe mode"
+    assert "safe mode" in str(raises(Refused, pump.on, 1000)) and pin.levels.count(1) == 0
 
 
 def test_totals_by_the_hour():
