@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, fleetsensors, paths
+from fieldhand import boards, fleetsensors, mpy, paths
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
@@ -16,7 +16,7 @@ from fieldproto.sensortypes import address
 
 # Where the node looks for the certificate of the broker's authority.
 CA_ON_NODE = "ca.pem"
-_ON_THE_NODE = ("boot.py", "main.py", "fieldnode", "fieldproto")
+_START = ("boot.py", "main.py")  # MicroPython runs these by their names: never compiled
 
 
 def node_json(
@@ -99,21 +99,27 @@ def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
     return found
 
 
-def write(file: FleetFile, node: NodeConfig, folder: Path) -> list[Path]:
+def write(file: FleetFile, node: NodeConfig, folder: Path, *, source: bool = False) -> list[Path]:
     """Write into `folder` all that a node's flash holds: firmware, node.json, secrets.json, CA.
 
-    Returns what is at its top. Raises ConfigError and FieldhandError.
+    The firmware is compiled, or .py with `source`; the other kind of an earlier build goes, since
+    MicroPython would take a .py before its .mpy. Returns what is at the top of `folder`. Raises
+    ConfigError, and FieldhandError, of which MissingPart.
     """
     settings, hidden = node_json(file, node), secrets(file, node)
+    packages = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for source in (paths.firmware(), paths.protocol()):
-            for name in _ON_THE_NODE:
-                for path in [source / name, *(source / name).rglob("*.py")]:
-                    if path.is_file():
-                        target = folder / path.relative_to(source)
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copyfile(path, target)
+        for package in packages:
+            shutil.rmtree(folder / package.name, ignore_errors=True)
+        for name in _START:
+            shutil.copyfile(paths.firmware() / name, folder / name)
+        if source:
+            for name, path in mpy.modules(*packages):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / name)
+        else:
+            mpy.write(folder, *packages)
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         (folder / "node.json").write_text(text + "\n", "utf-8")
         if file.broker.tls_ca and "tls" in settings["broker"]:

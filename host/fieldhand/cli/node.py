@@ -74,7 +74,8 @@ def show(name: str, file: Path | None, as_json: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for all that the node's flash holds; without it node.json goes to stdout.",
 )
-def build(name: str, file: Path | None, output: Path | None) -> None:
+@click.option("--source", is_flag=True, help="With --output: firmware as .py, not compiled.")
+def build(name: str, file: Path | None, output: Path | None, source: bool) -> None:
     """Build a node's node.json; with --output the firmware too, ready for `mpremote cp`.
 
     secrets.json is moved into the node's NVS at its first start: delete it here then.
@@ -89,7 +90,7 @@ def build(name: str, file: Path | None, output: Path | None) -> None:
     if output is None:
         click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
         return
-    for path in builder.write(fleet, config, output):
+    for path in builder.write(fleet, config, output, source=source):
         click.echo(path)
 
 

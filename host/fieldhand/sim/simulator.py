@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import re
 import resource
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from .. import paths
+from .. import mpy, paths
 from .node import Node
 from .protocol import REQUEST, ChipError, SimulatorFault, reply
 from .wiring import Wiring
@@ -42,6 +43,8 @@ class Simulator:
     `workdir` holds a flash directory per node and is kept; without it a temporary one is used and
     removed. `boot_delay` s pass between a reset and the next boot (a board takes about 1),
     `wifi_delay` s until Wi-Fi is connected (2 to 4). `wall_clock` is what NTP says, Unix seconds.
+    The nodes run compiled, as boards do, unless `source`, or FIELDHAND_SOURCE=1 in the
+    environment, asks for the .py files, which need a larger `heap`.
     Raises fieldhand.paths.MissingPart when MicroPython or a part of the firmware is missing.
     """
 
@@ -54,6 +57,7 @@ class Simulator:
         wifi_delay: float = 0.05,
         pulse_tick: float = 0.02,
         wall_clock: Callable[[], float] = time.time,
+        source: bool | None = None,
     ) -> None:
         self.broker = broker
         self.boot_delay = boot_delay
@@ -65,7 +69,9 @@ class Simulator:
         self.micropython = paths.micropython()
         self._temporary = None if workdir is not None else tempfile.mkdtemp(prefix="fieldhand-sim-")
         self.workdir = Path(workdir if workdir is not None else str(self._temporary)).absolute()
-        self.micropypath = _micropypath(self.workdir)
+        if source is None:
+            source = os.environ.get("FIELDHAND_SOURCE", "") not in ("", "0")
+        self.micropypath = _micropypath(self.workdir, source)
         _allow_files()
         self._expected: dict[str, Node] = {}
         self._closed = False
@@ -257,10 +263,10 @@ class _Connection(asyncio.Protocol):
             self._transport.write(reply(answer))
 
 
-def _micropypath(workdir: Path) -> str:
+def _micropypath(workdir: Path, source: bool) -> str:
     """Where the nodes' modules are, seen from a flash directory in `workdir`.
 
-    By short links: MicroPython keeps the path of each of its 60 modules on the heap, and a node
+    By short names: MicroPython keeps the path of each of its 60 modules on the heap, and a node
     may not run out of memory because somebody's home has a long name.
     """
     parts = {
@@ -272,11 +278,18 @@ def _micropypath(workdir: Path) -> str:
         # Only the firmware needs it, and says so; a main.py of one's own may not.
         parts["umqtt"] = paths.umqtt()
     links = workdir / _LINKS
-    links.mkdir(parents=True, exist_ok=True)
-    for name, place in parts.items():
-        (links / name).unlink(missing_ok=True)
-        (links / name).symlink_to(place, target_is_directory=True)
-    return ":".join([*(f"../{_LINKS}/{name}" for name in parts), ".frozen"])
+    shutil.rmtree(links, ignore_errors=True)  # a workdir may be an earlier version's
+    links.mkdir(parents=True)
+    if source:
+        for name, place in parts.items():
+            (links / name).symlink_to(place, target_is_directory=True)
+        return ":".join([*(f"../{_LINKS}/{name}" for name in parts), ".frozen"])
+    packages = [parts["firmware"] / "fieldnode", parts["protocol"] / "fieldproto"]
+    if "umqtt" in parts:
+        packages.append(parts["umqtt"] / "umqtt")
+    mpy.write(links / "node", *packages)
+    mpy.write(links / "chip", *sorted(parts["standins"].glob("*.py")), optimize=3)
+    return f"../{_LINKS}/chip:../{_LINKS}/node:.frozen"
 
 
 def _directory(name: str, number: int) -> str:
