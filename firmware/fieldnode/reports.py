@@ -41,6 +41,7 @@ class Reports:
             "reset_cause": self._reset_cause,
             "free_memory": gc.mem_free(),
             "interval_ms": node.sampler.interval_ms,
+            "seq": node.seq,
             "queued": len(node.outbox),
             "dropped": node.outbox.dropped,
             "outages": node.link.outages,
