@@ -35,7 +35,7 @@ class Session(Receiver):
     `on_oversize(topic, size)` each message that `rx_bytes` cannot hold. They may publish.
     """
 
-    window = 8  # QoS 1 publishes awaiting their PUBACK
+    window = 16  # QoS 1 publishes awaiting their PUBACK
     tx_bytes = 2048  # queued for the socket; the largest packet is RESERVE less
     rx_bytes = 2048  # the largest incoming packet
 
@@ -65,7 +65,7 @@ class Session(Receiver):
         self.close()
 
     def connect(self, clean_session=True):
-        """Start connecting; step() goes on until `up`. The name look-up blocks.
+        """Start connecting; step() goes on until `up`.
 
         Raises ValueError when will and names exceed tx_bytes.
         """

@@ -11,17 +11,22 @@ import time
 
 from micropython import RingIO, const
 
+from .lookup import Lookup
+
 # Deadlines, ms.
+DNS_MS = const(20000)
 TCP_MS = const(10000)
 TLS_MS = const(20000)
 WRITE_MS = const(10000)  # without the socket taking a byte
 
 TLS_POLL_MS = const(20)  # the handshake may want either direction: look again this often
+DNS_POLL_MS = const(50)  # a name that is found wakes nobody
 
 CLOSED = const(0)
-TCP = const(1)
-TLS = const(2)
-OPEN = const(3)
+DNS = const(1)
+TCP = const(2)
+TLS = const(3)
+OPEN = const(4)
 
 _IN_PROGRESS = (115, 119)  # EINPROGRESS of Linux and of lwIP
 
@@ -58,6 +63,7 @@ class Transport:
         self.queue = RingIO(size)
         self._out = bytearray(size)  # what the socket is being given, out of the queue
         self._net = net
+        self._lookup = Lookup(net)
         self._sock = None
         self.close()
 
@@ -77,22 +83,32 @@ class Transport:
                 pass  # it is gone either way
 
     def open(self, host, port, ssl=None):
-        """Start connecting; advance() goes on until `state` is OPEN. The name look-up blocks.
+        """Start connecting; advance() goes on until `state` is OPEN.
 
-        `ssl` is an SSLContext or None. A failure is left in `fault`.
+        `ssl` is an SSLContext or None. The name is looked up each time. A failure is left in
+        `fault`.
         """
         self._host, self._port, self._ssl = host, port, ssl
-        self.phase = "TCP connect"
+        self.phase = "DNS"
+        self.state = DNS
+        self._since = self.sent = self.clock.ticks_ms()
+        self._lookup.begin()
+        self._resolve()
+
+    def _resolve(self):
         try:
-            found = self._net.getaddrinfo(host, port)
+            found = self._lookup.step(self._host, self._port)
         except OSError as exc:
-            self.fault = LinkError("DNS: no address for %s (%s)" % (host, _why(exc)), True)
+            self.fault = LinkError("DNS: no address for %s (%s)" % (self._host, _why(exc)), True)
+            return
+        if found is None:
             return
         info = found[0]
         for entry in found:
             if entry[0] == socket.AF_INET:
                 info = entry
                 break
+        self.phase = "TCP connect"
         self.state = TCP
         self._since = self.sent = self.clock.ticks_ms()
         try:
@@ -114,7 +130,10 @@ class Transport:
         self._poll.register(self._sock, want)
 
     def advance(self):
-        """Take TCP connect and TLS handshake one slice further; something must be queued."""
+        """Take look-up, connect and TLS handshake one slice on; something must be queued."""
+        if self.state == DNS:
+            self._resolve()
+            return
         if self.state == TCP:
             if not self._poll.poll(0):
                 return
@@ -191,6 +210,8 @@ class Transport:
 
     def deadline(self):
         """Ms left of this phase, or of a write that stalls; raises LinkError when passed."""
+        if self.state == DNS:
+            return self.left(self._since, DNS_MS, "answer")
         if self.state == TCP:
             return self.left(self._since, TCP_MS, "answer")
         if self.state == TLS:
@@ -202,7 +223,7 @@ class Transport:
     def wait(self, ms):
         """Sleep until there is something to read or to send on, or `ms` passed."""
         if self._sock is None:
-            self.clock.sleep_ms(ms)
+            self.clock.sleep_ms(min(ms, DNS_POLL_MS) if self.state == DNS else ms)
             return
         want = select.POLLIN
         if self.state == TLS:

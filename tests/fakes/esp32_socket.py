@@ -58,6 +58,23 @@ class Net:
         self.hosts = hosts or {}
         self.sockets = []
         self.lookups = 0
+        self.lookup_ms = 0  # what a look-up of a name takes
+        self.threads = True  # False: there is no memory for one
+        self._threads = []
+
+    def start_new_thread(self, function, args):
+        """As `_thread` has it: it ends `lookup_ms` later, see run_threads()."""
+        if not self.threads:
+            raise OSError("can't create thread")
+        self._threads.append((self.time.passed + self.lookup_ms, function, args))
+        self.run_threads()
+
+    def run_threads(self):
+        """Whoever moves the time calls this."""
+        for thread in list(self._threads):
+            if thread[0] <= self.time.passed:
+                self._threads.remove(thread)
+                thread[1](*thread[2])
 
     def getaddrinfo(self, host, port):
         self.lookups += 1

@@ -37,6 +37,7 @@ class Rig:
             left = self.session.step()
             assert self.time.passed == before, "step() waited"
             self.time.passed += min(left, STEP_MS)
+            self.net.run_threads()
         return self.time.passed - started
 
     def fails(self, limit_ms):

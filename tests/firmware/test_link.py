@@ -68,6 +68,7 @@ class Bench:
         assert self.time.passed == before, "step() waited"
         assert left >= 0
         self.time.passed += max(1, min(left, TURN_MS))
+        self.net.run_threads()
 
     def run(self, until, limit_ms):
         started = self.time.passed

