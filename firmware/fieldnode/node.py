@@ -25,7 +25,8 @@ class Node:
 
     `fault` says why only the connection of a damaged configuration is in use. The caller sets
     `session` and `link` before the first `step`. `parts` is what a configuration may add: each has
-    `step()`, milliseconds until it has more to do, and `on_reading(ms, values)`.
+    `step()`, milliseconds until it has more to do, `on_reading(ms, values)` and `report(status)`,
+    which may add to the status values.
     """
 
     def __init__(self, config, dialect, hal, clock, sensors, relays, fault=None):
@@ -41,7 +42,7 @@ class Node:
         self._clock = clock
         self._restart_ms = None
         self._link = None
-        self.notices = Notices()
+        self.notices = Notices(clock)
         self.outbox = Outbox(_OUTBOX_LIMIT)
         self.alerts = Alerts()
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
@@ -130,8 +131,7 @@ class Node:
                 "sensor": self.dialect.word(quantity),
                 "value": value,
                 "threshold": threshold,
-                "time": self.reports.time(ms),
             }
-            self.notices.append("alert", alert)
+            self.notices.append("alert", alert, ms)
         for part in self.parts:
             part.on_reading(ms, values)

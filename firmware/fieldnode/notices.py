@@ -1,26 +1,29 @@
-"""Answers and alerts that wait for their PUBACK: few, bounded, oldest dropped first."""
+"""Answers, alerts and events that wait for their PUBACK: few, bounded, oldest dropped first."""
 
 from . import log
 
 LIMIT = 16
-_KIND, _VALUES, _PID = range(3)
+_KIND, _VALUES, _PID, _MS, _N = range(5)
 
 
 class Notices:
-    def __init__(self):
+    def __init__(self, clock):
+        self._clock = clock
         self._entries = []
+        self._n = 0  # of the last notice of this boot
 
     def __len__(self):
         return len(self._entries)
 
-    def append(self, kind, values):
-        """Queue a notice: "reply" or "alert", canonical values."""
+    def append(self, kind, values, ms=None):
+        """Queue a notice: "reply", "alert" or "event", canonical values, of the instant `ms`."""
         if len(self._entries) >= LIMIT:
             log.warning("%s dropped: %d are waiting" % (self._entries.pop(0)[_KIND], LIMIT))
-        self._entries.append([kind, values, None])
+        self._n += 1
+        self._entries.append([kind, values, None, self._clock.ms() if ms is None else ms, self._n])
 
     def next(self):
-        """The oldest entry not yet sent, [kind, values, packet id], or None."""
+        """The oldest entry not yet sent, [kind, values, packet id, ms, number], or None."""
         for entry in self._entries:
             if entry[_PID] is None:
                 return entry

@@ -63,6 +63,8 @@ class Reports:
             values["brightness"] = node.led.brightness
         for relay in node.actuators:
             values.update(relay.totals())
+        for part in node.parts:
+            part.report(values)
         if self._fault:
             values["config_error"] = self._fault[:200]
         if (self._fault or failed) and node.dialect.allows("status", "state", "error"):
@@ -84,15 +86,23 @@ class Reports:
         ext = dict(self._boot, seq=seq, ms=ms, q=self._clock.quality(ms))
         return self._encode("reading", values, ext)
 
-    def notice(self, kind, values):
-        """An answer (`kind` "reply") or an alert."""
+    def notice(self, entry):
+        """An answer, an alert or an event: an entry of `Notices`."""
+        kind, values, _, ms, n = entry
         dialect = self._node.dialect
-        values.setdefault("time", self.time(self._clock.ms()))
+        values["time"] = self.time(ms)
+        ext = self._boot
+        status = self.status()
         if kind == "reply" and values["id"] is None and dialect.requires("id"):
             values["id"] = "unknown"  # DESE: an answer needs one, the command had none
-        encode = dialect.encode_reply if kind == "reply" else dialect.encode_alert
+        encode = dialect.encode_reply
+        if kind != "reply":
+            encode = dialect.encode_alert if kind == "alert" else dialect.encode_event
+            ext = dict(ext, n=n, ms=ms, q=self._clock.quality(ms))
+            if dialect.message("status") is None:
+                status.update(self._node.actuator_states())
         try:
-            return encode(self._node.id, values, self.status(), self._boot)
+            return encode(self._node.id, values, status, ext)
         except MessageError as error:
             log.warning("not sent: %s" % error)
             return None

@@ -24,7 +24,7 @@ class Sender:
         """Publish what the link takes; milliseconds until there is more to do."""
         entry = self.notices.next()
         while entry is not None:
-            pid = self._publish(self._reports.notice(entry[0], entry[1]))
+            pid = self._publish(self._reports.notice(entry))
             if pid is None:
                 return _BUSY_MS
             if pid:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fieldhand.pending import Pending as Pending
     from fieldhand.records import Alert as Alert
     from fieldhand.records import Invalid as Invalid
+    from fieldhand.records import NodeEvent as NodeEvent
     from fieldhand.records import Reading as Reading
     from fieldhand.records import Reply as Reply
     from fieldhand.records import Status as Status
@@ -25,6 +26,7 @@ __all__ = [
     "Fleet",
     "Invalid",
     "NodeAddress",
+    "NodeEvent",
     "Pending",
     "Reading",
     "Reply",
@@ -39,6 +41,7 @@ _HOME = {
     "Fleet": "client",
     "Invalid": "records",
     "NodeAddress": "roster",
+    "NodeEvent": "records",
     "Pending": "pending",
     "Reading": "records",
     "Reply": "records",

@@ -29,7 +29,16 @@ from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import BadParameter, FieldhandError, MessageError, UnknownAction
 from fieldhand.pending import CommandBook, Pending
-from fieldhand.records import Alert, Event, Invalid, Reading, Reply, Status, from_record
+from fieldhand.records import (
+    Alert,
+    Event,
+    Invalid,
+    NodeEvent,
+    Reading,
+    Reply,
+    Status,
+    from_record,
+)
 from fieldhand.roster import NodeAddress, NodeView, Roster
 from fieldhand.streams import Stream
 from fieldproto.dialect import Dialect
@@ -48,7 +57,13 @@ CLOSE_TIMEOUT_S = 10.0
 MAX_INVALID = 200
 MAX_INVALID_PAYLOAD = 512
 
-_COUNTED = {Reading: "readings", Status: "statuses", Reply: "replies", Alert: "alerts"}
+_COUNTED = {
+    Reading: "readings",
+    Status: "statuses",
+    Reply: "replies",
+    Alert: "alerts",
+    NodeEvent: "events",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class FleetCounts:
     statuses: int = 0
     replies: int = 0
     alerts: int = 0
+    events: int = 0
     invalid: int = 0
     duplicates: int = 0
     callback_errors: int = 0
@@ -174,9 +190,15 @@ class Fleet:
         """Alerts as they arrive."""
         return self._stream(Alert, node, timeout)
 
+    def node_events(
+        self, node: str | None = None, timeout: float | None = None
+    ) -> Stream[NodeEvent]:
+        """What happened on the nodes: runs of a pump, outages, crashes ..."""
+        return self._stream(NodeEvent, node, timeout)
+
     def events(self, node: str | None = None, timeout: float | None = None) -> Stream[Event]:
         """Everything, `Invalid` included (unless one node is asked for)."""
-        return self._stream((Reading, Status, Reply, Alert, Invalid), node, timeout)
+        return self._stream((Reading, Status, Reply, Alert, NodeEvent, Invalid), node, timeout)
 
     def on_reading(self, callback: Callable[[Reading], object]) -> None:
         """Call `callback` for every reading, in a thread of the fleet's own.
@@ -194,6 +216,9 @@ class Fleet:
 
     def on_alert(self, callback: Callable[[Alert], object]) -> None:
         self._on(Alert, callback)
+
+    def on_node_event(self, callback: Callable[[NodeEvent], object]) -> None:
+        self._on(NodeEvent, callback)
 
     def on_invalid(self, callback: Callable[[Invalid], object]) -> None:
         self._on(Invalid, callback)

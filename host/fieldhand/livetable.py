@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from fieldhand.records import Alert, Event, Invalid, Reading, Reply, Status
+from fieldhand.records import Alert, Event, Invalid, NodeEvent, Reading, Reply, Status, in_words
 from fieldproto.quantities import UNITS
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def _notice(event: Event) -> tuple[str, str]:
     if isinstance(event, Alert):
         style = {"critical": "bold red", "warning": "yellow"}.get(event.severity, "")
         return f"{event.node} alert: {event.message}", style
+    if isinstance(event, NodeEvent):
+        return f"{event.node} {in_words(event)}", "cyan"
     if isinstance(event, Reply):
         error = f": {event.error}" if event.error else ""
         what = f"{event.command or event.id or 'command'} {event.state}{error}"

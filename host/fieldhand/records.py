@@ -1,4 +1,4 @@
-"""What a fleet tells: readings, statuses, replies, alerts, and messages that were refused.
+"""What a fleet tells: readings, statuses, replies, alerts, events, and messages that were refused.
 
 All are frozen. Times are Unix seconds: `time` is the node's own (int, None while its clock is not
 set), `received_at` the host's (float).
@@ -17,9 +17,10 @@ from fieldproto.messages import Record
 class Provenance:
     """Which of a node's records this is.
 
-    `boot` names the run of the firmware, `seq` counts its records from 0, `ms` is the node's
-    monotonic clock, `quality` says how `time` came about: "synced" (clock was set), "backfilled"
-    (set later, reckoned back) or "unknown". All None where a dialect does not carry it.
+    `boot` names the run of the firmware, `seq` counts its readings, and apart from them its alerts
+    and events, `ms` is the node's monotonic clock, `quality` says how `time` came about: "synced"
+    (clock was set), "backfilled" (set later, reckoned back) or "unknown". All None where a dialect
+    does not carry it.
     """
 
     boot: str | None = None
@@ -88,7 +89,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A quantity left its limits, or the node has something to say. `sensor` is canonical."""
+    """A quantity left its limits, or the node has something to say. `sensor` is canonical.
+
+    `state` is "raised", or "cleared" when it is back inside.
+    """
 
     node: str
     dialect: str
@@ -99,6 +103,25 @@ class Alert:
     threshold: float | None
     time: int | None
     received_at: float
+    tenant: Mapping[str, str] = field(default_factory=dict)
+    state: str = "raised"
+    provenance: Provenance = NO_PROVENANCE
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """What happened on a node: `event` is "run", "outage", "crash", "repaired" ...
+
+    `data` is the rest. `time` is that of the event, which may be long before it could be told.
+    """
+
+    node: str
+    dialect: str
+    event: str
+    data: Mapping[str, Any]
+    time: int | None
+    received_at: float
+    provenance: Provenance = NO_PROVENANCE
     tenant: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -114,7 +137,7 @@ class Invalid:
     received_at: float
 
 
-Event: TypeAlias = Reading | Status | Reply | Alert | Invalid
+Event: TypeAlias = Reading | Status | Reply | Alert | NodeEvent | Invalid
 
 _TENANTS = ("org", "company")
 # What a reading carries beside what was measured.
@@ -174,6 +197,19 @@ def from_record(record: Record, received_at: float, retained: bool = False) -> E
             time=time,
             received_at=received_at,
             tenant=tenant,
+            state=values.get("state", "raised"),
+            provenance=_provenance(record.ext),
+        )
+    if record.kind == "event":
+        return NodeEvent(
+            node=record.node,
+            dialect=record.dialect,
+            event=values.pop("event"),
+            data={k: v for k, v in values.items() if v is not None},
+            time=time,
+            received_at=received_at,
+            provenance=_provenance(record.ext),
+            tenant=tenant,
         )
     return None
 
@@ -181,12 +217,12 @@ def from_record(record: Record, received_at: float, retained: bool = False) -> E
 def _provenance(ext: Mapping[str, Any]) -> Provenance:
     if not ext:
         return NO_PROVENANCE
-    return Provenance(ext.get("boot"), ext.get("seq"), ext.get("ms"), ext.get("q"))
+    return Provenance(ext.get("boot"), ext.get("seq", ext.get("n")), ext.get("ms"), ext.get("q"))
 
 
 def as_dict(event: Event) -> dict[str, Any]:
     """A JSON-ready form: the fields, `kind` first, what is absent left out."""
-    data: dict[str, Any] = {"kind": type(event).__name__.lower()}
+    data: dict[str, Any] = {"kind": type(event).__name__.removeprefix("Node").lower()}
     for name, value in asdict(event).items():
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
@@ -195,3 +231,12 @@ def as_dict(event: Event) -> dict[str, Any]:
         if value is not None and value != {}:
             data[name] = value
     return data
+
+
+def in_words(event: NodeEvent) -> str:
+    """ "run actuator=pump by=command reason=done ran_ms=3000", a traceback by its last line."""
+    parts = [event.event]
+    for name, value in event.data.items():
+        lines = str(value).strip().splitlines()
+        parts.append(f"{name}={lines[-1] if lines else ''}")
+    return " ".join(parts)

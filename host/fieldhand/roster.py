@@ -10,7 +10,7 @@ from typing import Any
 
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError, UnknownNode
-from fieldhand.records import Event, Reading, Status
+from fieldhand.records import Alert, Event, NodeEvent, Reading, Status
 
 # Nodes remembered. A stranger who invents ids must not fill the memory.
 MAX_NODES = 20_000
@@ -74,7 +74,7 @@ class KnownNode:
 
     def is_repeat(self, event: Event) -> bool:
         """True when this record came before, under the same boot and number."""
-        if not isinstance(event, (Reading, Status)):
+        if not isinstance(event, (Reading, Status, Alert, NodeEvent)):
             return False
         origin = event.provenance
         if origin.boot is None or origin.seq is None:

@@ -11,8 +11,8 @@ def decode(
 ) -> "list[Record]":
     """The records in a message that reached `receiver`. Raises MessageError only.
 
-    One record, or two where a status also carries an answer or an alert. A node passes its
-    own id as `node`: messages for another are refused.
+    One record, or more where a status also carries an answer, an alert or an event. A node passes
+    its own id as `node`: messages for another are refused.
     """
     found = []
     for pair in d.match(topic):

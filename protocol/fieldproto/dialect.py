@@ -76,6 +76,7 @@ class Dialect:
     will = encoding.will
     encode_reply = encoding.encode_reply
     encode_alert = encoding.encode_alert
+    encode_event = encoding.encode_event
     decode = decoding.decode
 
     def encode_command(

@@ -6,6 +6,9 @@ from .errors import MessageError
 from .messages import ATTRIBUTES, EXT, Packet
 from .schema import FieldError, is_level, put_wild, read, rounded, write
 
+# Ends of a run that nobody asked for.
+_UNWANTED = ("dry run", "link lost", "power", "budget", "crash", "error")
+
 
 def encode(d, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:
     """The packet for a record of `kind`. Raises MessageError.
@@ -76,14 +79,59 @@ def encode_alert(
 ) -> "Packet | None":
     """The packet of an alert: the dialect's own, else with extras on a status that carries it,
     else None. Raises MessageError.
+
+    `ext` says which notice of which boot it is; beside the alert, not the status.
     """
     if d.message("alert") is not None:
+        ext = dict(ext or {})
+        if "state" in alert:
+            ext["state"] = alert["state"]
         return encode(d, "alert", node, alert, ext)
-    if not d.extras or d.message("status") is None:
+    return _carry(d, node, "alert", alert, status, ext)
+
+
+def encode_event(
+    d, node: str, event: dict, status: dict, ext: "dict | None" = None
+) -> "Packet | None":
+    """The packet of what happened on a node, {"event": "run", "reason": ...}, or None.
+
+    With extras on a status that carries it. Without, an end that nobody wanted is an alert where
+    the dialect has one. Raises MessageError.
+    """
+    if d.extras:
+        return _carry(d, node, "event", event, status, ext)
+    text = _in_words(event)
+    if text is None or d.message("alert") is None:
         return None
-    ext = dict(ext or {})
-    ext["alert"] = {key: alert[key] for key in alert if key != "time" and alert[key] is not None}
-    return encode(d, "status", node, status, ext)
+    alert = {"severity": "warning", "message": text, "time": event.get("time")}
+    return encode(d, "alert", node, alert)
+
+
+def _in_words(event):
+    reason = event.get("reason") or ""
+    if event["event"] == "run" and reason in _UNWANTED:
+        return "%s ended: %s" % (event.get("actuator"), reason)
+    if event["event"] == "crash":
+        return "the node crashed: %s" % (event.get("traceback") or "").strip().split("\n")[-1][:200]
+    return None
+
+
+def _carry(d, node, key, part, status, ext):
+    """A status, or the answer of a dialect without one, that carries `part` as an extra.
+
+    Not retained: who subscribes tomorrow is told the state of the node, not an old event.
+    """
+    message = d.message("status") or d.message("reply")
+    if message is None or not d.extras:
+        return None
+    inner = dict(ext or {})
+    for name in part:
+        if part[name] is not None:
+            inner[name] = part[name]
+    if inner.get("q") == "unknown":
+        inner.pop("time", None)  # what a dialect that requires one was given
+    packet = encode_message(d, message, message.fields, node, status, {key: inner})
+    return Packet(packet.topic, packet.payload, packet.qos, False)
 
 
 def encode_message(d, message, fields, node, values, ext):

@@ -5,7 +5,7 @@ from collections import namedtuple
 # A finished MQTT publish: topic str, payload bytes, qos 0 or 1, retain bool.
 Packet = namedtuple("Packet", ("topic", "payload", "qos", "retain"))
 
-# A decoded message. `kind` is reading, status, reply, alert, command, config or broker;
+# A decoded message. `kind` is reading, status, reply, alert, event, command, config or broker;
 # `values` canonical name -> value; `ext` what the extension key carried.
 Record = namedtuple("Record", ("dialect", "message", "kind", "node", "values", "ext"))
 

@@ -3,11 +3,26 @@
 from .messages import ATTRIBUTES, EXT, MAX_ID, Record
 from .schema import Field, FieldError, read
 
+MAX_TEXT = 2048  # characters of one value of an event; a traceback is the longest
+_QUALITIES = ("synced", "backfilled", "unknown")
+
+
+def _provenance(prefix):
+    # A notice may be of an earlier boot than the status that carries it.
+    return (
+        Field(prefix + "boot", "string", hi=32),
+        Field(prefix + "n", "int", lo=0),
+        Field(prefix + "ms", "int", lo=0, unit="ms"),
+        Field(prefix + "q", "string", values=_QUALITIES),
+        Field(prefix + "time", "epoch"),
+    )
+
+
 EXT_FIELDS = (
     Field("boot", "string", means="boot", hi=32),
     Field("seq", "int", means="seq", lo=0),
     Field("ms", "int", means="ms", lo=0, unit="ms"),
-    Field("q", "string", means="q", values=("synced", "backfilled", "unknown")),
+    Field("q", "string", means="q", values=_QUALITIES),
     Field("also", "object", means="also"),
     Field("also.*", "any"),
     Field("id", "string", means="id", lo=1, hi=MAX_ID),
@@ -17,13 +32,23 @@ EXT_FIELDS = (
     Field("ack.state", "string", values=("accepted", "done", "failed"), required=True),
     Field("ack.error", "string"),
     Field("ack.data", "object"),
+    Field("n", "int", means="n", lo=0, doc="number of an alert or event of this boot"),
+    Field("state", "string", means="state", values=("raised", "cleared"), doc="of an alert"),
     Field("alert", "object", means="alert"),
     Field("alert.severity", "string", values=("info", "warning", "critical"), required=True),
     Field("alert.message", "string", required=True),
+    Field("alert.state", "string", values=("raised", "cleared")),
     Field("alert.sensor", "string"),
     Field("alert.value", "number"),
     Field("alert.threshold", "number"),
 )
+EXT_FIELDS += _provenance("alert.")
+EXT_FIELDS += (
+    Field("event", "object", means="event"),
+    Field("event.event", "string", lo=1, hi=32, required=True, doc="what: run, outage, crash ..."),
+    Field("event.*", "any"),
+)
+EXT_FIELDS += _provenance("event.")
 
 
 def read_extension(ext):
@@ -35,7 +60,7 @@ def read_extension(ext):
 
 
 def records(d, message, values, ext):
-    """One record, or two where a status also carries an answer or an alert."""
+    """One record, or more where a status also carries an answer, an alert or an event."""
     node = values.pop("node", None)
     kind = message.kind
     found = []
@@ -52,6 +77,9 @@ def records(d, message, values, ext):
         raise FieldError("", "carries no reading")
     ack = ext.pop("ack", None)
     alert = ext.pop("alert", None)
+    event = ext.pop("event", None)
+    if event is not None:
+        _check_event(event)
     if kind == "status":
         if "activity" in values and "state" not in values:
             gone = values["activity"] == "offline"
@@ -64,17 +92,48 @@ def records(d, message, values, ext):
         if ack is None and native.get("command"):
             ack = native
         values.setdefault("state", "online")
-    elif kind == "reply":
+    elif kind == "alert" and "state" in ext:
+        values["state"] = ext.pop("state")
+    elif kind == "reply" and (ack is not None or not (alert or event)):
         ack = _reply(values, ack)
     if kind != "reply":
         found.append(Record(d.name, message.name, kind, node, values, ext))
-    for kind, part in (("reply", ack), ("alert", alert)):
+    if ack is not None:
+        ack.setdefault("state", "done")
+        ack.setdefault("time", values.get("time"))
+        found.append(_carried(d, message, "reply", node, ack, values, ext))
+    for kind, part in (("alert", alert), ("event", event)):
         if part is not None:
-            if kind == "reply":
-                part.setdefault("state", "done")
-            part.setdefault("time", values.get("time"))
-            found.append(Record(d.name, message.name, kind, node, part, ext))
+            origin = _take_provenance(part)
+            if "q" not in origin:  # else no time means that none is known
+                part.setdefault("time", values.get("time"))
+            found.append(_carried(d, message, kind, node, part, values, origin))
     return found
+
+
+def _carried(d, message, kind, node, part, values, ext):
+    for key in ("org", "company"):
+        if key in values:
+            part.setdefault(key, values[key])
+    return Record(d.name, message.name, kind, node, part, ext)
+
+
+def _take_provenance(part):
+    origin = {}
+    for key in ("boot", "n", "ms", "q"):
+        value = part.pop(key, None)
+        if value is not None:
+            origin[key] = value
+    return origin
+
+
+def _check_event(event):
+    for key in event:
+        value = event[key]
+        if isinstance(value, (dict, list)) or (isinstance(value, str) and len(value) > MAX_TEXT):
+            raise FieldError(
+                "%s.event.%s" % (EXT, key), "is no number and no text of %d characters" % MAX_TEXT
+            )
 
 
 def _reply(values, ack):

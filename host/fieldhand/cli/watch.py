@@ -96,7 +96,7 @@ def _live(fleet: Fleet, name: str | None, deadline: float | None) -> None:
 
 
 def _line(event: Event) -> str:
-    from fieldhand.records import Alert, Invalid, Reading, Reply, Status
+    from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Reply, Status, in_words
     from fieldproto.quantities import UNITS
 
     clock = time.strftime("%H:%M:%S", time.localtime(event.received_at))
@@ -112,6 +112,8 @@ def _line(event: Event) -> str:
         )
     elif isinstance(event, Alert):
         text = f"{event.node} alert {event.severity}: {event.message}"
+    elif isinstance(event, NodeEvent):
+        text = f"{event.node} event {in_words(event)}"
     else:
         assert isinstance(event, Invalid)
         text = f"refused {event.topic}: {event.reason}"
