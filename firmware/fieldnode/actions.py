@@ -1,6 +1,6 @@
 """What each action does. An action is a dialect's command by its canonical name."""
 
-from .actuators import Refused
+from .relay import Refused
 
 ACCEPTED = "accepted"
 DONE = "done"
@@ -35,13 +35,9 @@ class Actions:
         if at_end and params.get("duration_ms") is None and params.get("amount_ml") is None:
             raise Refused("a duration or an amount is required")
         lease = relay.lease_ms(params.get("duration_ms"), params.get("amount_ml"))
-        if relay.running:
-            relay.off("replaced")
-        self._commands.settle()  # the run before is answered before its command is forgotten
-        relay.on(lease)
+        amount = params.get("amount_ml")
+        lease = relay.on(lease, "command", amount, command if at_end else None)
         self._node.sender.status_due()
-        if at_end:
-            relay.command = command
         return ACCEPTED if at_end else DONE, {"state": 1, relay.name: 1, "duration_ms": lease}
 
     def set_interval(self, command, params, at_end):
@@ -63,7 +59,12 @@ class Actions:
         return DONE, None
 
     def set_target(self, command, params, at_end):
-        self._node.configuration.settings.update({"targets": {params["quantity"]: params["value"]}})
+        for part in self._node.parts:
+            if hasattr(part, "set_target"):
+                part.set_target(params["quantity"], params["value"])
+                break
+        else:
+            raise Refused("this node does not dose %s" % params["quantity"])
         return DONE, {"value": params["value"]}
 
     def calibrate(self, command, params, at_end):

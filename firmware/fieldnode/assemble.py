@@ -47,9 +47,10 @@ def build(raw, hal):
     except ValueError as error:
         _refuse_for_ever("node.json: %s" % error)
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
+    controls(node, config, clock, hal.reset_cause())
     node.session = session
     _connect(node, config, dialect, hal, clock)
-    for key in ("sensors", "actuators", "wifi", "i2c", "options"):
+    for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
         config.pop(key, None)  # who needs it has it by now
     log.info("%s speaks %s" % (node.id, dialect.name))
     return node, hal.watchdog(config["watchdog_ms"])
@@ -87,8 +88,19 @@ def _parts(config, hal, clock):
     """(sensors, relays). Raises ValueError."""
     build_sensors = _load("fieldnode.sensors.build").build
     sensors = build_sensors(config["sensors"], hal, clock, config.get("i2c"))
-    relay = _load("fieldnode.actuators").Relay
+    relay = _load("fieldnode.relay").Relay
     return sensors, [relay(entry, hal, clock) for entry in config["actuators"]]
+
+
+def controls(node, config, clock, cause):
+    """What stands behind the relays, and what makes the node act by itself; many have neither."""
+    if node.actuators:
+        node.parts.append(_load("fieldnode.runs").Runs(node, config, clock, cause))
+    if config.get("dosing"):
+        node.parts.append(_load("fieldnode.dosing").Dosing(config["dosing"], node, clock))
+    if config.get("schedules"):
+        schedules = _load("fieldnode.schedules").Schedules
+        node.parts.append(schedules(config["schedules"], node, clock, config["utc_offset_min"]))
 
 
 def _session(config, clock):

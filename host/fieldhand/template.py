@@ -42,7 +42,9 @@ sensors = [
     { type = "analog", quantity = "luminosity", pin = 32, raw = [0, 4095], value = [0, 100] },
 ]
 # max_run_s is enforced by a hardware timer on the node, whatever a command says.
-actuators = [{ name = "pump", pin = 26, max_run_s = 60, flow_ml_per_s = 25.0 }]
+actuators = [{ name = "pump", pin = 26, max_run_s = 60, flow_ml_per_s = 25.0, daily_ml = 5000 }]
+# Waters by itself, without a network too; or at = ["06:30", "19:00"] with utc_offset_min = 60.
+schedules = [{ actuator = "pump", when = "soil_moisture", below = 20, run_s = 10, every_s = 3600 }]
 
 # A machine that cleans solar panels. Try: fieldhand send panel-7 start_cleaning speed=5 mode=auto
 [node.panel-7]
@@ -69,10 +71,34 @@ sensors = [
     { type = "pulse", quantity = "flow_rate", pin = 27, pulses_per_litre = 450 },
     { type = "rssi" },
 ]
-actuators = [{ name = "circulation", pin = 26, max_run_s = 3600 }]
+actuators = [
+    { name = "circulation", pin = 26, max_run_s = 3600 },
+    { name = "acid", pin = 18, max_run_s = 30, daily_run_s = 300, flow_ml_per_s = 2.0 },
+    { name = "chlorine", pin = 19, max_run_s = 30, daily_run_s = 300, flow_ml_per_s = 2.0 },
+]
+
+# Small doses towards a target, each followed by a pause to mix, and only while the reading is from
+# min to max. No dose before 'fieldhand send pool set_ph_target target_ph=7.4' (or target = 7.4).
+[[node.pool.dosing]]
+quantity = "ph"
+actuator = "acid"
+direction = "down"
+min = 6.6
+max = 8.4
+dose_s = 10
+mix_s = 900
+
+[[node.pool.dosing]]
+quantity = "chlorine"
+actuator = "chlorine"
+direction = "up"
+min = 0.0
+max = 4.0
+dose_s = 10
+mix_s = 900
 
 [node.pool.alerts]
-ph = { min = 7.0, max = 7.8 }
+ph = { min = 7.0, max = 7.8, hysteresis = 0.1, hold_s = 60, severity = "warning" }
 
 # A general sensor node with an LED. Try: fieldhand send 01 set_led state=on brightness=128
 [node.01]

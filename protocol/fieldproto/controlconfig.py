@@ -5,6 +5,7 @@ from .schema import Field as F
 from .schema import FieldError
 from .sections import sections
 from .sensortypes import yields
+from .timestamps import minute_of_day
 
 DOSING_FIELDS = (
     F("quantity", "string", required=True, lo=1, hi=32),
@@ -16,6 +17,7 @@ DOSING_FIELDS = (
     F("max", "number", required=True),
     F("dose_s", "int", required=True, lo=1, hi=600, unit="s"),
     F("mix_s", "int", required=True, lo=1, hi=86400, unit="s", doc="pause after each dose"),
+    F("flow_min", "number", lo=0, unit="L/min", doc="no dose while flow_rate is below"),
     F("silent_s", "int", lo=5, hi=86400, unit="s", default=300, doc="no dose on an older reading"),
 )
 
@@ -35,9 +37,11 @@ def check(config):
     _check_schedules(config, sections(config, "schedules", SCHEDULE_FIELDS))
 
 
-def _check_actuator(config, where, name):
-    if not any([actuator["name"] == name for actuator in config["actuators"]]):
-        raise FieldError(where + ".actuator", "there is no actuator %s" % name)
+def _actuator(config, where, name):
+    for actuator in config["actuators"]:
+        if actuator["name"] == name:
+            return actuator
+    raise FieldError(where + ".actuator", "there is no actuator %s" % name)
 
 
 def _check_measured(config, where, quantity):
@@ -48,7 +52,13 @@ def _check_measured(config, where, quantity):
 def _check_dosing(config, loops):
     for i, loop in enumerate(loops):
         where = "dosing[%d]" % i
-        _check_actuator(config, where, loop["actuator"])
+        pump = _actuator(config, where, loop["actuator"])
+        if "daily_run_s" not in pump and "daily_ml" not in pump:
+            raise FieldError(where + ".actuator", "%s needs daily_run_s or daily_ml" % pump["name"])
+        if loop["dose_s"] > pump["max_run_s"]:
+            raise FieldError(where + ".dose_s", "is over max_run_s of %s" % pump["name"])
+        if "flow_min" in loop:
+            _check_measured(config, where + ".flow_min", "flow_rate")
         _check_measured(config, where + ".quantity", loop["quantity"])
         if not loop["min"] < loop["max"]:
             raise FieldError(where + ".min", "is not below max")
@@ -59,7 +69,9 @@ def _check_dosing(config, loops):
 def _check_schedules(config, schedules):
     for i, schedule in enumerate(schedules):
         where = "schedules[%d]" % i
-        _check_actuator(config, where, schedule["actuator"])
+        pump = _actuator(config, where, schedule["actuator"])
+        if schedule["run_s"] > pump["max_run_s"]:
+            raise FieldError(where + ".run_s", "is over max_run_s of %s" % pump["name"])
         if ("at" in schedule) == ("when" in schedule):
             raise FieldError(where, "give one of at, when")
         if ("when" in schedule) != ("below" in schedule):
@@ -69,13 +81,3 @@ def _check_schedules(config, schedules):
         for time in schedule.get("at", ()):
             if minute_of_day(time) is None:
                 raise FieldError(where + ".at", "%r is not a time HH:MM" % (time,))
-
-
-def minute_of_day(time):
-    """Minutes since midnight of "HH:MM", or None where it is no such thing."""
-    if not isinstance(time, str) or len(time) != 5 or time[2] != ":":
-        return None
-    hours, minutes = time[:2], time[3:]
-    if not (hours.isdigit() and minutes.isdigit()) or int(hours) > 23 or int(minutes) > 59:
-        return None
-    return int(hours) * 60 + int(minutes)

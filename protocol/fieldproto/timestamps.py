@@ -78,3 +78,13 @@ def _digits(text: str) -> bool:
         if char not in "0123456789":
             return False
     return text != ""
+
+
+def minute_of_day(time):
+    """Minutes since midnight of "HH:MM", or None where it is no such thing."""
+    if not isinstance(time, str) or len(time) != 5 or time[2] != ":":
+        return None
+    hours, minutes = time[:2], time[3:]
+    if not (hours.isdigit() and minutes.isdigit()) or int(hours) > 23 or int(minutes) > 59:
+        return None
+    return int(hours) * 60 + int(minutes)

@@ -7,9 +7,10 @@ the ESP32's behave.
 import json
 import os
 
-from fieldnode.actuators import Relay
+from fieldnode.assemble import controls
 from fieldnode.clock import Clock
 from fieldnode.node import Node
+from fieldnode.relay import Relay
 from fieldnode.sensors.base import SensorError
 from fieldproto import dialects, nodeconfig
 
@@ -236,6 +237,7 @@ class Bench:
             [self.sensor],
             self.relays,
         )
+        controls(self.node, config, clock, self.hal.reset_cause())
         self.link = FakeLink(self.node)
         self.node.link = self.node.session = self.link
         if connect:

@@ -242,12 +242,8 @@ def test_a_run_that_ends_as_the_next_begins_is_answered_too():
     assert ("one", "done") in found and ("two", "accepted") in found, found
 
 
-def test_dese_targets_calibration_and_reset():
+def test_dese_calibration_and_reset():
     bench = pool()
-    assert dese(bench, "set_ph_target", {"target_ph": 7.4})["response"] == {"target_ph": 7.4}
-    dese(bench, "set_chlorine_target", {"target_chlorine": 2.0})
-    targets = bench.node.configuration.settings.get("targets")
-    assert abs(targets["ph"] - 7.4) < 1e-6 and targets["chlorine"] == 2.0, targets
     answer = dese(bench, "calibrate_sensor", {"sensor_type": "ph", "value": 7.0})
     assert answer["success"] and abs(answer["response"]["offset"] + 0.2) < 0.01, answer
     answer = dese(bench, "calibrate_sensor", {"sensor_type": "salt", "value": 7.0})
@@ -280,7 +276,7 @@ def test_a_fault_of_ours_is_answered_and_the_node_goes_on():
     assert answer["success"] is False and "internal" in answer["error"], answer
     answer = dese(pool(), "calibrate_sensor", {"sensor_type": "ph", "value": 1e9})
     assert answer["success"] is False, answer
-    assert dese(bench, "set_ph_target", {"target_ph": 7.4})["success"]
+    assert dese(bench, "set_pump", {"pump_id": 1, "state": "off"})["success"]
     bench.node.configuration.settings.clear()
 
 

@@ -214,7 +214,8 @@ def test_node_json_has_no_secret_and_a_bus_only_where_one_is_needed(monkeypatch)
     assert pool["wifi"] == {"ssid": "field"}
     assert (pool["broker"]["host"], pool["broker"]["port"]) == ("10.0.0.2", 1884)
     assert pool["i2c"] == {"scl": 22, "sda": 21}
-    assert pool["alerts"] == {"ph": {"min": 7.0, "max": 7.8}}
+    band = {"min": 7.0, "max": 7.8, "hysteresis": 0.1, "hold_s": 60, "severity": "warning"}
+    assert pool["alerts"] == {"ph": band}
     assert "i2c" not in build.node_json(file, file.nodes["01"], for_check=True)
 
 
