@@ -805,7 +805,8 @@ def test_a_broker_that_resets(sim, echo):
     node.wait_console("got b'<1>' True")
     node.faults.broker("reset")
     node.wait_state("repl")
-    assert "OSError: [Errno 104] ECONNRESET" in str(node.console) or "EPIPE" in str(node.console)
+    # ECONNRESET, or EPIPE, which MicroPython has no name for.
+    assert node.console.lines()[-1] in ("OSError: [Errno 104] ECONNRESET", "OSError: 32")
 
 
 def test_power_cut_leaves_the_broker_waiting_and_stop_does_not(sim, echo):
@@ -965,6 +966,7 @@ def test_out_of_memory_leaves_the_wire_in_order(sim):
         nvs = esp32.NVS("a")
         small = bytearray(2)
         rest = []
+        i = failed = 0
         try:
             while True:
                 rest.append(bytearray(1024))
@@ -975,7 +977,6 @@ def test_out_of_memory_leaves_the_wire_in_order(sim):
                 rest.append([None])
         except MemoryError:
             pass
-        failed = 0
         for i in range(5):
             try:
                 nvs.get_blob("big", small)
@@ -989,7 +990,7 @@ def test_out_of_memory_leaves_the_wire_in_order(sim):
         """,
         nvs={"a": {"big": bytes(4000), "n": 42}},
     )
-    assert lines[-1].endswith(" 42")
+    assert lines[-1].endswith(" 42"), "\n".join(lines)
 
 
 def test_fifty_nodes(sim):

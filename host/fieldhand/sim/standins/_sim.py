@@ -41,6 +41,7 @@ _raised = 0  # interrupts handed to the scheduler, counted by the interrupt thre
 _served = 0  # of those the main program has taken
 _busy = False
 _small = bytearray(64)
+_number = bytearray(1)
 
 
 def die():
@@ -141,7 +142,7 @@ def _serve(number):
 def _interrupts():
     """The interrupt thread: hands what the supervisor signals to the scheduler."""
     global _raised
-    number = bytearray(1)
+    number = _number
     waited = 0
     while True:
         if _raised == _served:
