@@ -4,7 +4,7 @@ from fieldproto.errors import MessageError
 
 from . import log
 from .actions import DONE, Actions
-from .actuators import Refused
+from .relay import Refused
 from .sensors.base import SensorError
 
 FAILED = "failed"
@@ -95,21 +95,22 @@ class Commands:
         self._node.notices.append("reply", reply)
 
     def settle(self):
-        """Answer the commands whose run or calibration has ended."""
+        """Answer a calibration that has ended, and let the relays note the end of their runs."""
         if self._calibrating is not None:
             self._settle_calibration()
         for relay in self._node.actuators:
             relay.step()
-            if relay.ended is None:
-                continue
-            reason, relay.ended = relay.ended, None
-            self._node.sender.status_due()
-            command, relay.command = relay.command, None
-            if command is not None:
-                data = {"ended": reason, "ran_ms": relay.ran_ms}
-                if relay.flow_ml_per_s is not None:
-                    data["amount_ml"] = int(round(relay.ran_ms * relay.flow_ml_per_s / 1000))
-                self.answer(command, DONE, data)
+
+    def run_ended(self, relay):
+        """Answer the command whose run has ended, if it was one's."""
+        command, relay.command = relay.command, None
+        if command is not None:
+            reason = relay.ended
+            data = {"ended": reason, "ran_ms": relay.ran_ms}
+            if relay.ran_ml is not None:
+                data["amount_ml"] = int(round(relay.ran_ml))
+            done = reason not in ("dry run", "link lost", "timeout", "error")
+            self.answer(command, DONE if done else FAILED, data, None if done else reason)
 
     def calibrate(self, command, sensor, quantity, reference):
         """Begin a calibration, which `settle` answers. Raises Refused, SensorError."""

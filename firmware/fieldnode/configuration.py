@@ -2,7 +2,7 @@
 
 from . import log
 from .actions import sensor_of
-from .actuators import Refused
+from .relay import Refused
 from .settings import Settings
 
 

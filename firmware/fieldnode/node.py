@@ -3,10 +3,10 @@
 from micropython import const
 
 from . import log
-from .actuators import Led
 from .alerts import Alerts
 from .commands import Commands
 from .configuration import Configuration
+from .led import Led
 from .notices import Notices
 from .outbox import Outbox
 from .reports import Reports

@@ -16,11 +16,12 @@ class Relay:
     """A pump, a valve, a cleaning drive. A run of it is a lease: it ends by itself.
 
     `config` is an entry of node.json's `actuators`. The output is off from construction on.
-    `runs` (a Runs) is asked before each run and told after it, `flow` (a Flow) measures it.
+    `runs` (a Runs) is asked before each run and told after it, `budget` (a Budget) limits it,
+    `flow` (a Flow) measures it.
     `blocked` is why it must not run at all, None if it may.
     """
 
-    runs = flow = blocked = None
+    runs = budget = flow = blocked = None
 
     def __init__(self, config, hal, clock):
         self.name = config["name"]
@@ -155,7 +156,7 @@ class Relay:
         self.ended = reason
         self.ran_ml = None
         if self.flow is not None:
-            self.ran_ml = self.flow.run_ml(self)
+            self.ran_ml = self.flow.run_ml()
         if self.ran_ml is None and self.flow_ml_per_s is not None:
             self.ran_ml = ran_ms * self.flow_ml_per_s / 1000
         log.info("%s off after %d ms: %s" % (self.name, ran_ms, reason))

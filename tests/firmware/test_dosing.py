@@ -137,7 +137,7 @@ def test_the_budget_of_the_pump_holds_for_doses():
     for _ in range(30):
         bench.run((MIX_S + DOSE_S) * 1000)
         bench.sensor.values["ph"] -= 0.02
-        bench.node.parts[0].loops[0].aim(7.4)  # as if each dose had an effect
+        bench.node.parts[-1].loops[0].aim(7.4)  # as if each dose had an effect
     assert doses(bench) == 60 // DOSE_S, doses(bench)
 
 

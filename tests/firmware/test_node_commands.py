@@ -387,6 +387,7 @@ def test_farm_irrigation():
     bench.command("farm/farm_001/commands", command)
     bench.time.advance(1800000)
     assert bench.hal.pins[18].value() == 0  # nobody said off
+    bench.run(1)  # and the end of the run is told
     command["device"] = "rocket"
     answer = bench.command("farm/farm_001/commands", command)[-1][1]
     assert answer["irrigation"] == "OFF" and answer["_fh"]["ack"]["state"] == "failed", answer

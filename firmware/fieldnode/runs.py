@@ -1,0 +1,221 @@
+"""What stands behind the relays: their record on flash, their budgets and the checks on a run.
+
+The record of a run is written before it begins and after it ended: a power cut in between is found
+at the next boot and yields no free run. Two small writes a run.
+"""
+
+import os
+
+from micropython import const
+
+from . import log, store
+from .relay import Refused
+
+FILE = "runs.json"
+_IDLE_MS = const(1000)
+_RETRY_MS = const(60000)  # a record that could not be written
+# Reset cause -> the end of a run that was under way. `machine.reset()` is what a crash ends in: an
+# ordered restart puts everything off beforehand.
+_CUT = {"hard": "crash", "soft": "restart", "unknown": "power"}
+
+
+class Runs:
+    """A part of `node`; all its relays ask it before a run and tell it after."""
+
+    def __init__(self, node, config, clock, cause):
+        self._node = node
+        self._clock = clock
+        self._up_ms = 0  # when the link was up last
+        self._save_ms = None  # when to try again
+        self._before = None  # the record as it was before the last charge
+        self._records = store.load(FILE)
+        self._grace_ms = {}
+        self._tank_min = {}
+        self._tank = None
+        damaged = not self._sound()
+        kept, self._records = self._records, {}
+        for table, relay in zip(config["actuators"], node.actuators):
+            relay.runs = self
+            record = self._records[relay.name] = kept.get(relay.name, {})
+            self._grace_ms[relay.name] = table["link_grace_s"] * 1000
+            if table.get("daily_run_s") or table.get("daily_ml") or table["min_rest_s"]:
+                from .budget import Budget
+
+                relay.budget = Budget(table, record, clock, config["utc_offset_min"] * 60)
+                if damaged:
+                    relay.budget.use_up()
+            if "flow_meter" in table:
+                self._meter(relay, table, config)
+            if "tank_min" in table:
+                from .tank import Tank
+
+                self._tank_min[relay.name] = table["tank_min"]
+                self._tank = self._tank or Tank(node, clock)
+        if damaged:
+            text = "%s is damaged: the budgets of today count as used up" % FILE
+            log.warning(text)
+            node.notices.append("alert", {"severity": "warning", "message": text})
+            self._save()
+        self._report_cut(_CUT.get(cause, cause))
+
+    def _sound(self):
+        """Whether the records are what was written, or none was."""
+        try:
+            os.stat(FILE)
+            for record in self._records.values():
+                for key in ("day", "ms", "ml", "at"):
+                    record.get(key, 0) + 0
+        except OSError:
+            return True
+        except (AttributeError, TypeError):
+            self._records = {}
+        return bool(self._records)
+
+    def _meter(self, relay, table, config):
+        from .flow import Flow
+
+        pin = table["flow_meter"]
+        sharing = []
+        for other, partner in zip(config["actuators"], self._node.actuators):
+            if other.get("flow_meter") == pin:
+                sharing.append(partner)
+        for entry, sensor in zip(config["sensors"], self._node.sampler.sensors):
+            if entry["type"] == "pulse" and entry["pin"] == pin:
+                relay.flow = Flow(sensor, table, sharing, self._clock)
+
+    def _report_cut(self, reason):
+        cut = False
+        for relay in self._node.actuators:
+            run = self._records[relay.name].pop("run", None)
+            if isinstance(run, dict):
+                cut = True
+                run.update({"event": "run", "actuator": relay.name, "reason": reason})
+                self._node.notices.append("event", run)
+        if cut:
+            self._save()
+
+    # What a Relay calls.
+
+    def check(self, relay, by):
+        """Raises Refused where the relay must rest or has nothing to pump."""
+        if by != "command" and self._records[relay.name].get("dry"):
+            raise Refused("%s ran dry: locked until a commanded run succeeds" % relay.name)
+        if relay.budget:
+            relay.budget.check(relay)
+        least = self._tank_min.get(relay.name)
+        if least is not None:
+            fault = self._tank.failing() or self._tank.unknown() or self._tank.empty(least)
+            if fault:
+                raise Refused("%s must not run: %s" % (relay.name, fault))
+
+    def begin(self, relay, lease_ms, amount_ml, command):
+        """Charge and record a run that is about to begin; returns its lease. Raises Refused."""
+        record = self._records[relay.name]
+        self._before = dict(record)
+        limit_ml = amount_ml if relay.flow else None
+        if limit_ml is not None:
+            relay.at_end = "timeout"
+        if relay.budget:
+            lease_ms, limit_ml = relay.budget.take(relay, lease_ms, limit_ml)
+        run = {"by": relay.by, "lease_ms": lease_ms}
+        if command and command.get("id") is not None:
+            run["id"] = command["id"]
+        record["run"] = run
+        if not self._save() and relay.budget:
+            self._restore(record)
+            raise Refused("the budget of %s cannot be written" % relay.name)
+        if relay.flow:
+            relay.flow.begin(limit_ml, "done" if limit_ml == amount_ml else "budget")
+        return lease_ms
+
+    def forget(self, relay):
+        """The run that was begun did not begin."""
+        self._restore(self._records[relay.name])
+        self._save()
+
+    def _restore(self, record):
+        record.clear()
+        record.update(self._before)
+
+    def end(self, relay):
+        """A run has ended: settle the account, tell the world."""
+        record = self._records[relay.name]
+        run = record.pop("run", {})
+        if relay.budget:
+            relay.budget.give_back(relay)
+        if relay.by == "command" and relay.ended in ("done", "budget"):
+            if relay.flow is None or relay.ran_ml:
+                record.pop("dry", None)
+        self._save()
+        event = {"event": "run", "actuator": relay.name, "by": relay.by, "reason": relay.ended}
+        event["ran_ms"] = relay.ran_ms
+        if relay.ran_ml is not None:
+            event["amount_ml"] = int(round(relay.ran_ml))
+        if "id" in run:
+            event["id"] = run["id"]
+        self._node.commands.run_ended(relay)
+        self._node.notices.append("event", event)
+        self._node.sender.status_due()
+
+    def _save(self):
+        """Whether it could be written; if not, it is tried again."""
+        self._save_ms = None
+        try:
+            store.save(FILE, self._records)
+        except OSError as error:
+            log.warning("%s cannot be written: %s" % (FILE, error))
+            self._save_ms = self._clock.ms() + _RETRY_MS
+            return False
+        return True
+
+    # What the Node calls.
+
+    def step(self):
+        now = self._clock.ms()
+        if self._node.link.up:
+            self._up_ms = now
+        for relay in self._node.actuators:
+            relay.step()
+            if relay.running:
+                self._watch(relay, now)
+            elif relay.flow:
+                self._leak(relay)
+        if self._save_ms is not None and now >= self._save_ms:
+            self._save()
+        return _IDLE_MS
+
+    def _watch(self, relay, now):
+        if relay.by == "command" and now - self._up_ms > self._grace_ms[relay.name]:
+            relay.off("link lost")
+            return
+        least = self._tank_min.get(relay.name)
+        empty = least is not None and self._tank.empty(least)
+        if relay.flow and relay.flow.full():
+            relay.off(relay.flow.full_reason)
+        elif empty or relay.flow and relay.flow.dry():
+            self._records[relay.name]["dry"] = 1
+            relay.off("dry run")
+            self._alert("%s ran dry: %s" % (relay.name, empty or "no flow"))
+        elif least is not None and self._tank.unknown():
+            relay.off("error")
+
+    def _leak(self, relay):
+        flow = relay.flow
+        was = flow.leaking
+        leaked = flow.leaked_ml()
+        if flow.leaking != was:
+            text = "%s is off and %d ml flowed in a minute: a leak, or its relay is stuck"
+            self._alert(text % (relay.name, leaked), "raised" if flow.leaking else "cleared")
+
+    def _alert(self, text, state="raised"):
+        log.warning(text)
+        severity = "critical" if state == "raised" else "info"
+        alert = {"severity": severity, "message": text, "state": state}
+        self._node.notices.append("alert", alert)
+
+    def on_reading(self, ms, values):
+        if self._tank:
+            self._tank.on_reading(ms, values)
+
+    def report(self, status):
+        """Nothing to add."""
