@@ -12,11 +12,11 @@ _POOR = const(10)  # less than this part of what the calibration says is no flow
 
 
 class Flow:
-    """The meter of one relay. `relays` are all on its line: each of them gets all of the flow."""
+    """The meter of one relay. `line` are all relays on it: each gets all of the flow."""
 
-    def __init__(self, meter, table, relays, clock):
+    def __init__(self, meter, table, line, clock):
         self._meter = meter
-        self._relays = relays
+        self.line = line
         self._clock = clock
         self._dry_ms = table["dry_run_s"] * 1000
         self._leak_ml = table["leak_ml"]
@@ -64,7 +64,7 @@ class Flow:
     def leaked_ml(self):
         """What flowed in the last minute with all relays off; `leaking` says if it is too much."""
         now = self._clock.ms()
-        for relay in self._relays:
+        for relay in self.line:
             if relay.running:
                 self._settled_ms = now + _SETTLE_MS
                 self._marks = []

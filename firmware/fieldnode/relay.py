@@ -57,14 +57,15 @@ class Relay:
         """
         lease = duration_ms
         if amount_ml is not None:
-            by_amount = self._amount_ms(amount_ml)
+            by_amount = self.amount_ms(amount_ml)
             lease = by_amount if lease is None else min(lease, by_amount)
         if lease is None:
             return self.max_run_ms
         self._check_max(lease)
         return max(lease, 1)
 
-    def _amount_ms(self, amount_ml):
+    def amount_ms(self, amount_ml):
+        """How long `amount_ml` may take. Raises Refused."""
         if self.flow_ml_per_s is None:
             if self.flow is None:
                 raise Refused("%s has no flow calibration (flow_ml_per_s) for ml" % self.name)

@@ -1,4 +1,4 @@
-"""What stands behind the relays: their record on flash, their budgets and the checks on a run.
+"""What stands behind the relays: the record of each run on flash, its budget, its end.
 
 The record of a run is written before it begins and after it ended: a power cut in between is found
 at the next boot and yields no free run. Two small writes a run.
@@ -30,8 +30,8 @@ class Runs:
         self._before = None  # the record as it was before the last charge
         self._records = store.load(FILE)
         self._grace_ms = {}
-        self._tank_min = {}
-        self._tank = None
+        self._guard = None
+        self._leaking = ()
         damaged = not self._sound()
         kept, self._records = self._records, {}
         for table, relay in zip(config["actuators"], node.actuators):
@@ -44,13 +44,11 @@ class Runs:
                 relay.budget = Budget(table, record, clock, config["utc_offset_min"] * 60)
                 if damaged:
                     relay.budget.use_up()
-            if "flow_meter" in table:
-                self._meter(relay, table, config)
-            if "tank_min" in table:
-                from .tank import Tank
+            if "flow_meter" in table or "tank_min" in table:
+                from .guard import Guard
 
-                self._tank_min[relay.name] = table["tank_min"]
-                self._tank = self._tank or Tank(node, clock)
+                self._guard = self._guard or Guard(node, clock)
+                self._guard.add(relay, table, config)
         if damaged:
             text = "%s is damaged: the budgets of today count as used up" % FILE
             log.warning(text)
@@ -71,18 +69,6 @@ class Runs:
             self._records = {}
         return bool(self._records)
 
-    def _meter(self, relay, table, config):
-        from .flow import Flow
-
-        pin = table["flow_meter"]
-        sharing = []
-        for other, partner in zip(config["actuators"], self._node.actuators):
-            if other.get("flow_meter") == pin:
-                sharing.append(partner)
-        for entry, sensor in zip(config["sensors"], self._node.sampler.sensors):
-            if entry["type"] == "pulse" and entry["pin"] == pin:
-                relay.flow = Flow(sensor, table, sharing, self._clock)
-
     def _report_cut(self, reason):
         cut = False
         for relay in self._node.actuators:
@@ -102,18 +88,15 @@ class Runs:
             raise Refused("%s ran dry: locked until a commanded run succeeds" % relay.name)
         if relay.budget:
             relay.budget.check(relay)
-        least = self._tank_min.get(relay.name)
-        if least is not None:
-            fault = self._tank.failing() or self._tank.unknown() or self._tank.empty(least)
-            if fault:
-                raise Refused("%s must not run: %s" % (relay.name, fault))
+        if self._guard:
+            self._guard.check(relay)
 
     def begin(self, relay, lease_ms, amount_ml, command):
         """Charge and record a run that is about to begin; returns its lease. Raises Refused."""
         record = self._records[relay.name]
         self._before = dict(record)
         limit_ml = amount_ml if relay.flow else None
-        if limit_ml is not None:
+        if limit_ml is not None and lease_ms >= relay.amount_ms(amount_ml):
             relay.at_end = "timeout"
         if relay.budget:
             lease_ms, limit_ml = relay.budget.take(relay, lease_ms, limit_ml)
@@ -175,47 +158,32 @@ class Runs:
         if self._node.link.up:
             self._up_ms = now
         for relay in self._node.actuators:
-            relay.step()
             if relay.running:
                 self._watch(relay, now)
-            elif relay.flow:
-                self._leak(relay)
+        if self._guard:
+            self._leaking = self._guard.leaks()
         if self._save_ms is not None and now >= self._save_ms:
             self._save()
         return _IDLE_MS
 
     def _watch(self, relay, now):
+        reason = None
         if relay.by == "command" and now - self._up_ms > self._grace_ms[relay.name]:
-            relay.off("link lost")
-            return
-        least = self._tank_min.get(relay.name)
-        empty = least is not None and self._tank.empty(least)
-        if relay.flow and relay.flow.full():
-            relay.off(relay.flow.full_reason)
-        elif empty or relay.flow and relay.flow.dry():
+            reason = "link lost"
+        elif self._guard:
+            reason = self._guard.watch(relay)
+        if reason == "dry run":
             self._records[relay.name]["dry"] = 1
-            relay.off("dry run")
-            self._alert("%s ran dry: %s" % (relay.name, empty or "no flow"))
-        elif least is not None and self._tank.unknown():
-            relay.off("error")
-
-    def _leak(self, relay):
-        flow = relay.flow
-        was = flow.leaking
-        leaked = flow.leaked_ml()
-        if flow.leaking != was:
-            text = "%s is off and %d ml flowed in a minute: a leak, or its relay is stuck"
-            self._alert(text % (relay.name, leaked), "raised" if flow.leaking else "cleared")
-
-    def _alert(self, text, state="raised"):
-        log.warning(text)
-        severity = "critical" if state == "raised" else "info"
-        alert = {"severity": severity, "message": text, "state": state}
-        self._node.notices.append("alert", alert)
+        if reason:
+            relay.off(reason)
 
     def on_reading(self, ms, values):
-        if self._tank:
-            self._tank.on_reading(ms, values)
+        if self._guard:
+            self._guard.on_reading(ms, values)
 
     def report(self, status):
-        """Nothing to add."""
+        """Put which relays are locked or leak into the `status` values."""
+        faults = ["%s ran dry" % name for name in self._records if self._records[name].get("dry")]
+        faults += ["%s leaks" % name for name in self._leaking]
+        if faults:
+            status["actuator_error"] = "; ".join(faults)[:200]

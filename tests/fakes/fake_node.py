@@ -12,6 +12,7 @@ from fieldnode.clock import Clock
 from fieldnode.node import Node
 from fieldnode.relay import Relay
 from fieldnode.sensors.base import SensorError
+from fieldnode.sensors.build import build
 from fieldproto import dialects, nodeconfig
 
 EPOCH = 1767225600  # 2026-01-01T00:00:00Z
@@ -59,13 +60,48 @@ class FakeTimer:
 
 
 class FakePin:
+    meter = None  # a FakeCounter on the line of the pump behind the pin
+
     def __init__(self, level):
         self.levels = [level]
 
     def value(self, level=None):
         if level is None:
             return self.levels[-1]
+        if self.meter is not None:
+            self.meter.count()
         self.levels.append(level)
+
+
+class FakeCounter:
+    """Pulses of a flow meter: `hz` while the pin it hangs on is high, `leak_hz` all the time."""
+
+    hz = leak_hz = 0
+    pin = None
+
+    def __init__(self, time):
+        self._time = time
+        self._last = time.now
+        self._pulses = 0  # thousandths
+
+    def on(self, pin, hz):
+        self.pin, self.hz = pin, hz
+        pin.meter = self
+
+    def count(self):
+        hz = self.leak_hz
+        if self.pin is not None and self.pin.value():
+            hz += self.hz
+        self._pulses += (self._time.now - self._last) * hz
+        self._last = self._time.now
+        return self._pulses // 1000
+
+
+class FakeAdc:
+    raw = 2048
+
+    def read(self):
+        return self.raw
 
 
 class FakePwm:
@@ -88,10 +124,12 @@ class FakeNvs:
 
 class FakeHal:
     timers = 4
+    cause = "power"
 
     def __init__(self, time):
         self._time = time
         self.pins = {}
+        self.inputs = {}  # pin -> FakeCounter, FakeAdc
         self.led = FakePwm()
         self.resets = 0
         self.epoch = EPOCH
@@ -108,8 +146,16 @@ class FakeHal:
             raise OSError(16)
         return FakeTimer(self._time, ms, callback)
 
+    def counter(self, pin):
+        self.inputs[pin] = FakeCounter(self._time)
+        return self.inputs[pin]
+
+    def adc(self, pin):
+        self.inputs[pin] = FakeAdc()
+        return self.inputs[pin]
+
     def reset_cause(self):
-        return "power"
+        return self.cause
 
     def reset(self):
         self.resets += 1
@@ -216,15 +262,31 @@ class FakeLink:
 
 
 class Bench:
-    """`node`, `time`, `hal`, `link`, `sensor`, `relays`; `run(ms)` lets the time pass."""
+    """`node`, `time`, `hal`, `link`, `sensor`, `relays`; `run(ms)` lets the time pass.
 
-    def __init__(self, dialect, options=None, extras=True, sensor=None, connect=True, **config):
+    With `wired` the `sensors` of the configuration are made and `sensor` is not. `hal` is a
+    FakeHal's class, `epoch` what its time server says (None: it is silent).
+    """
+
+    def __init__(
+        self,
+        dialect,
+        options=None,
+        extras=True,
+        sensor=None,
+        connect=True,
+        wired=False,
+        hal=FakeHal,
+        epoch=EPOCH,
+        **config,
+    ):
         base = {"version": 1, "node": "n1", "dialect": dialect, "broker": {"host": "b"}}
         base.update(config)
         config = nodeconfig.load(base)
         config["node"] = base["node"]
         self.time = FakeTime()
-        self.hal = FakeHal(self.time)
+        self.hal = hal(self.time)
+        self.hal.epoch = epoch
         clock = Clock(self.time)
         self.clock = clock
         self.sensor = sensor or FakeSensor(air_temperature=24.3)
@@ -234,7 +296,7 @@ class Bench:
             dialects.load(dialect, options or {}, extras),
             self.hal,
             clock,
-            [self.sensor],
+            build(config["sensors"], self.hal, clock) if wired else [self.sensor],
             self.relays,
         )
         controls(self.node, config, clock, self.hal.reset_cause())
