@@ -99,7 +99,12 @@ class Runs:
         if limit_ml is not None and lease_ms >= relay.amount_ms(amount_ml):
             relay.at_end = "timeout"
         if relay.budget:
-            lease_ms, limit_ml = relay.budget.take(relay, lease_ms, limit_ml)
+            try:
+                lease_ms, limit_ml = relay.budget.take(relay, lease_ms, limit_ml)
+            except Refused:
+                if record != self._before:  # of which day the account is
+                    self._save()
+                raise
         run = {"by": relay.by, "lease_ms": lease_ms}
         if command and command.get("id") is not None:
             run["id"] = command["id"]
