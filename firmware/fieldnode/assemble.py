@@ -27,7 +27,7 @@ def build(raw, hal):
     for section, key in (("wifi", "ssid"), ("broker", "host")):
         if config[section].get(key) is None:
             _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
-    forget("fieldproto", "nodeconfig", "controlconfig", "sections")
+    forget("fieldproto", "nodeconfig", "controlconfig", "bands", "sections")
     clock = Clock(time)
     session = _session(config, clock)
     sensors = relays = []
@@ -129,6 +129,7 @@ def _connect(node, config, dialect, hal, clock):
         node,
         config["broker"]["clean_session"],
     )
+    node.parts.append(_load("fieldnode.outages").Outages(node, clock))
 
 
 def _tls(options):

@@ -2,7 +2,6 @@
 
 from . import log
 from .actions import sensor_of
-from .relay import Refused
 from .settings import Settings
 
 
@@ -32,7 +31,7 @@ class Configuration:
             for quantity in sensor.quantities:
                 if quantity in calibration:
                     sensor.apply_calibration(quantity, **calibration[quantity])
-        self._node.alerts.bands = dict(config.get("alerts", {}), **get("alerts", {}))
+        self._node.alerts.bands = _merged(config.get("alerts", {}), get("alerts", {}))
 
     def change(self, settings):
         """Apply a config update (canonical settings), all of it or nothing.
@@ -50,11 +49,24 @@ class Configuration:
 
             sensor_of(self._node, name)
             check_calibration(changes["calibration"][name], name)
-        for name in changes.get("alerts", {}):
-            band = changes["alerts"][name]
-            if band.get("min") is not None and band.get("max") is not None:
-                if band["min"] > band["max"]:
-                    raise Refused("alert threshold of %s: min is above max" % name)
+        if "alerts" in changes:
+            from fieldproto.bands import check_band  # rare
+
+            told = changes["alerts"]
+            changes["alerts"] = _merged(self.settings.get("alerts", {}), told)
+            bands = _merged(self._config.get("alerts", {}), changes["alerts"])
+            for name in told:
+                check_band(bands[name], "alert threshold of %s" % name)
         self.settings.update(changes)
         self.apply()
         log.info("configured: %s" % ", ".join(sorted(changes)))
+
+
+def _merged(bands, changes):
+    """`bands` with `changes` over them, key by key; a null leaves what is there."""
+    merged = dict(bands)
+    for name in changes:
+        band = changes[name]
+        merged[name] = dict(merged.get(name, {}))
+        merged[name].update({key: band[key] for key in band if band[key] is not None})
+    return merged

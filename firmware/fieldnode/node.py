@@ -12,6 +12,7 @@ from .outbox import Outbox
 from .reports import Reports
 from .sampler import Sampler
 from .sender import Sender
+from .sensorwatch import SensorWatch
 from .timesync import TimeSync
 
 _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of the watchdog
@@ -44,9 +45,11 @@ class Node:
         self._link = None
         self.notices = Notices(clock)
         self.outbox = Outbox(_OUTBOX_LIMIT)
-        self.alerts = Alerts()
+        self.alerts = Alerts(self.notices, dialect.word)
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
+        self._sensor_watch = SensorWatch(self.sampler.failed, self.notices)
         self.reports = Reports(self, clock, hal.reset_cause(), fault)
+        self.notices.origin = self.reports.origin
         self.sender = Sender(
             self.notices, self.outbox, self.reports, clock, config["status_interval_ms"]
         )
@@ -77,6 +80,8 @@ class Node:
             if relay.running:
                 wait = min(wait, _RUNNING_WAIT_MS)
         wait = min(wait, self._link.step())
+        self._sensor_watch.step(self._clock.ms())
+        self.notices.step()
         if self._link.up:
             self._timesync.step()
             wait = min(wait, self.sender.step())
@@ -113,6 +118,7 @@ class Node:
         log.info("restarting")
         self.all_off("restart")
         self.session.close()  # without DISCONNECT: the will says that we are gone
+        self.notices.flush()
         self._hal.reset()
         return _MAX_WAIT_MS
 
@@ -123,15 +129,6 @@ class Node:
         self.seq += 1
         self.outbox.append(self.seq, ms, values)
         self.latest.update(values)
-        for severity, text, quantity, value, threshold in self.alerts.check(values):
-            log.warning(text)
-            alert = {
-                "severity": severity,
-                "message": text,
-                "sensor": self.dialect.word(quantity),
-                "value": value,
-                "threshold": threshold,
-            }
-            self.notices.append("alert", alert, ms)
+        self.alerts.on_reading(ms, values)
         for part in self.parts:
             part.on_reading(ms, values)

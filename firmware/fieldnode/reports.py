@@ -52,6 +52,7 @@ class Reports:
         for name, count in (
             ("refused", node.commands.refused),
             ("unsendable", node.sender.unsendable),
+            ("notices_dropped", node.notices.dropped),
         ):
             if count:
                 values[name] = count
@@ -88,9 +89,12 @@ class Reports:
 
     def notice(self, entry):
         """An answer, an alert or an event: an entry of `Notices`."""
-        kind, values, _, ms, n = entry
+        kind, values, _, ms, n, origin = entry
         dialect = self._node.dialect
-        values["time"] = self.time(ms)
+        boot, epoch, quality = origin or self.origin(ms)
+        if epoch is None and self._needs_time:
+            epoch = _UNSET_EPOCH + ms // 1000
+        values["time"] = epoch
         ext = self._boot
         status = self.status()
         if kind == "reply" and values["id"] is None and dialect.requires("id"):
@@ -98,7 +102,7 @@ class Reports:
         encode = dialect.encode_reply
         if kind != "reply":
             encode = dialect.encode_alert if kind == "alert" else dialect.encode_event
-            ext = dict(ext, n=n, ms=ms, q=self._clock.quality(ms))
+            ext = {"boot": boot, "n": n, "ms": ms, "q": quality}
             if dialect.message("status") is None:
                 status.update(self._node.actuator_states())
         try:
@@ -106,6 +110,11 @@ class Reports:
         except MessageError as error:
             log.warning("not sent: %s" % error)
             return None
+
+    def origin(self, ms):
+        """[boot, Unix seconds or None, quality] of the instant `ms` of this boot."""
+        clock = self._clock
+        return [self._boot["boot"], clock.epoch(ms), clock.quality(ms)]
 
     def time(self, ms):
         """Unix seconds of the instant `ms`, as far as known or required."""

@@ -12,7 +12,7 @@ from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
 from fieldproto.schema import FieldError
-from fieldproto.sensortypes import address
+from fieldproto.sensortypes import address, yields
 
 # Where the node looks for the certificate of the broker's authority.
 CA_ON_NODE = "ca.pem"
@@ -134,7 +134,14 @@ def write(file: FleetFile, node: NodeConfig, folder: Path, *, source: bool = Fal
 
 
 def warnings(node: NodeConfig) -> list[str]:
-    """Pins that may be used but had better not be."""
+    """Pins that may be used but had better not be, thresholds that nothing can cross."""
     pins = {f"sensors[{i}].pin": s["pin"] for i, s in enumerate(node.sensors) if "pin" in s}
     pins.update({f"actuators[{i}].pin": a["pin"] for i, a in enumerate(node.actuators)})
-    return fleetsensors.warnings(node.name, pins, boards.load(node.board))
+    found = fleetsensors.warnings(node.name, pins, boards.load(node.board))
+    measured = {name for sensor in node.sensors for name in yields(sensor)}
+    found += [
+        f"[node.{node.name}.alerts] {name}: no sensor measures it, so no alert can come of it"
+        for name in node.alerts
+        if name not in measured
+    ]
+    return found

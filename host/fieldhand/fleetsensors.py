@@ -15,6 +15,7 @@ from fieldhand.boards import Board
 from fieldhand.errors import did_you_mean
 from fieldhand.tomltable import Table
 from fieldproto import sensortypes
+from fieldproto.bands import check_band
 from fieldproto.nodeconfig import ACTUATOR_FIELDS, FIELDS
 from fieldproto.quantities import UNITS
 from fieldproto.schema import Field, FieldError, read
@@ -169,11 +170,10 @@ def alerts(table: Table) -> dict[str, Any]:
             continue
         try:
             read({"alerts": {name: value}}, _ALERT_FIELDS)
+            check_band(value, name)
         except FieldError as error:
             inner.problem(error.field.removeprefix("alerts."), error.reason)
             continue
-        if value.get("min", 0) > value.get("max", value.get("min", 0)):
-            inner.problem(name, "min is above max")
         found[name] = value
     return found
 

@@ -103,16 +103,20 @@ def encode_event(
     text = _in_words(event)
     if text is None or d.message("alert") is None:
         return None
-    alert = {"severity": "warning", "message": text, "time": event.get("time")}
+    severity = "info" if event.get("state") == "works" else "warning"
+    alert = {"severity": severity, "message": text[:200], "time": event.get("time")}
     return encode(d, "alert", node, alert)
 
 
 def _in_words(event):
-    reason = event.get("reason") or ""
-    if event["event"] == "run" and reason in _UNWANTED:
+    what, reason = event["event"], event.get("reason")
+    if what == "run" and reason in _UNWANTED:
         return "%s ended: %s" % (event.get("actuator"), reason)
-    if event["event"] == "crash":
-        return "the node crashed: %s" % (event.get("traceback") or "").strip().split("\n")[-1][:200]
+    if what == "crash":
+        return "the node crashed: " + (event.get("traceback") or "").strip().split("\n")[-1]
+    if what == "sensor":
+        word = "failed: %s" % reason if reason else "works again"
+        return "%s %s" % (event["sensor"], word)
     return None
 
 

@@ -1,5 +1,6 @@
 """node.json: what a node may be told. The host validates it before it is sent, the node again."""
 
+from .bands import check_band
 from .schema import Field as F
 from .schema import FieldError
 from .sections import section, sections
@@ -113,6 +114,8 @@ def load(obj):
         raise FieldError(error.path, error.reason) from None
     _check_pins(config)
     _check_flow(config)
+    for name in config.get("alerts", {}):
+        check_band(config["alerts"][name], "alerts." + name)
     if config.get("dosing") or config.get("schedules"):
         from . import controlconfig  # many nodes have neither
 

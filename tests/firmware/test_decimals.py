@@ -41,13 +41,26 @@ def test_what_has_no_word_in_the_dialect_is_rounded_alike():
     assert b"0.970" not in packet.payload, packet.payload
 
 
+def alerts_of(bands, values):
+    class Told:
+        open = {}
+        alerts = []
+
+        def append(self, kind, alert, ms):
+            self.alerts = self.alerts + [alert]
+
+    told = Told()
+    told.open = {}
+    alerts = Alerts(told, lambda quantity: quantity)
+    alerts.bands = bands
+    alerts.on_reading(0, values)
+    return told.alerts
+
+
 def test_a_value_on_its_threshold_raises_no_alert():
     for tenths in range(-400, 801):
         bands = {"air_temperature": {"min": tenths / 10, "max": tenths / 10}}
-        alerts = Alerts()
-        alerts.bands = bands
-        found = alerts.check({"air_temperature": tenths * 0.1})  # as dht.DHT22 makes it
+        found = alerts_of(bands, {"air_temperature": tenths * 0.1})  # as dht.DHT22 makes it
         assert not found, found
-    alerts = Alerts()
-    alerts.bands = {"ec": {"max": 1.413}}
-    assert alerts.check({"ec": 1.414})[0][3:] == (1.414, 1.413)
+    (alert,) = alerts_of({"ec": {"max": 1.413}}, {"ec": 1.414})
+    assert (alert["value"], alert["threshold"]) == (1.414, 1.413)

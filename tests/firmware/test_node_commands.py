@@ -348,7 +348,12 @@ def test_dese_alert_on_crossing_only():
     bench.run(2000)
     bench.sensor.values["ph"] = 6.9
     bench.run(2000)
-    assert len([1 for topic, _, _ in bench.link.sent if topic.endswith("/alert")]) == 2
+    alerts = [obj for topic, obj, _ in bench.link.sent if topic.endswith("/alert")]
+    assert [obj["message"] for obj in alerts] == [
+        "ph below threshold",
+        "ph back in band",
+        "ph below threshold",
+    ]
 
 
 def test_iotnode_led():

@@ -97,6 +97,8 @@ def test_durations(written, ms):
         (NODE + "alerts = { pH = { min = 1 } }",
          "[node.a] alerts pH: is not a quantity (did you mean 'ph'?)"),
         (NODE + "alerts = { ph = { min = 8, max = 7 } }", "[node.a] alerts ph: min is above max"),
+        (NODE + "alerts = { ph = { min = 7, max = 7.8, hysteresis = 0.9 } }",
+         "[node.a] alerts ph.hysteresis: is wider than the band from min to max"),
         (NODE + "alerts = { ph = { min = 'x' } }",
      "[node.a] alerts ph.min: is a string, not a number"),
         (NODE + "actuators = [{ name = 'p', max_run_s = 9, pin = 6 }]",
@@ -252,3 +254,11 @@ def test_tls_takes_its_port_and_its_certificate(tmp_path):
     assert build.node_json(file, file.nodes["a"], for_check=True)["broker"]["tls"] == {
         "ca": build.CA_ON_NODE
     }
+
+
+def test_a_threshold_on_what_no_sensor_measures_is_warned_of():
+    file = check(NODE + "alerts = { soil_moisture = { min = 20 }, air_temperature = { max = 30 } }")
+    (found,) = build.warnings(file.nodes["a"])
+    assert found == (
+        "[node.a.alerts] soil_moisture: no sensor measures it, so no alert can come of it"
+    )
