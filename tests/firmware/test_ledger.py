@@ -6,9 +6,10 @@ and what it costs the flash."""
 import os
 from binascii import crc32
 
-from fieldnode.ledger import LIMIT, Ledger
 from fieldtest import raises
 from flash import Flash, umount
+
+from fieldnode.ledger import LIMIT, Ledger
 
 PUMP = {"duration_ms": 3000}
 ENDED = {"ended": "done", "ran_ms": 3000, "amount_ml": 75}
