@@ -4,7 +4,7 @@ import gc
 import sys
 import time
 
-from . import identity, log
+from . import identity, log, store
 from .clock import Clock
 
 COMPLAIN_MS = 10000
@@ -12,15 +12,16 @@ COMPLAIN_MS = 10000
 _LARGE = ("fieldnode.node", "fieldnode.link", "fieldnode.session", "fieldnode.wifi")
 
 
-def build(raw, hal):
+def build(raw, fault, hal, nvs, crashes):
     """(node, watchdog) from the contents of node.json. Does not return without a usable broker.
 
-    In an order that keeps the heap's high water low: check, forget the check, then the node.
+    With a `fault`, `raw` is what NVS kept of node.json, or None. In an order that keeps the heap's high water low: check, forget the check, then the node.
     """
     for name in _LARGE:
         _load(name)
-    config, fault = _check(raw)
-    nvs = hal.nvs(identity.NAMESPACE)
+    config, fault = _check(raw, fault, nvs, crashes.safe)
+    save_backup = None if fault or crashes.safe else _backup(raw, nvs)
+    raw = None
     identity.adopt_secrets(nvs)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
     identity.fill_secrets(config, nvs)
@@ -46,8 +47,11 @@ def build(raw, hal):
         dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
     except ValueError as error:
         _refuse_for_ever("node.json: %s" % error)
+    if crashes.fresh and hal.reset_cause() == "hard":
+        hal.cause = "crash"
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     controls(node, config, clock, hal.reset_cause())
+    _guard(node, hal, clock, crashes, save_backup)
     node.session = session
     _connect(node, config, dialect, hal, clock)
     for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
@@ -74,14 +78,46 @@ def forget(package, *modules):
             module.__dict__.clear()
 
 
-def _check(raw):
+def _check(raw, fault, nvs, safe):
     """(checked node.json, what is wrong with it or None)."""
     nodeconfig = _load("fieldproto.nodeconfig")
-    try:
-        return nodeconfig.load(raw), None
-    except ValueError as error:
-        fault = "node.json: %s" % error
-        return _connection_only(nodeconfig, raw, fault), fault
+    if not fault:
+        try:
+            config = nodeconfig.load(raw)
+            if not safe:
+                return config, None
+        except ValueError as error:
+            fault = "node.json: %s" % error
+    config = _connection_only(nodeconfig, raw)
+    if config is None:
+        config = _connection_only(nodeconfig, _load("fieldnode.backup").load(nvs))
+    if config is None:
+        _refuse_for_ever(fault)
+    return config, fault
+
+
+def _backup(raw, nvs):
+    """What to call when the connection has proven itself, None where NVS knows it already."""
+    backup = _load("fieldnode.backup")
+    text = backup.due(raw, nvs)
+    save = backup.save
+    forget("fieldnode", "backup")
+    return None if text is None else lambda: save(text, nvs)
+
+
+def _guard(node, hal, clock, crashes, save_backup):
+    """What tells of crashes and repairs, and keeps the next one from doing harm."""
+    node.parts.append(_load("fieldnode.health").Health(node, hal, clock, crashes, save_backup))
+    if crashes.safe:
+        log.line("E", "safe mode after %d crashes" % crashes.count)
+        node.commands.actions = _load("fieldnode.safemode").SafeActions(node, node.commands)
+    if crashes.fresh:
+        event = {"event": "crash", "traceback": crashes.text, "count": crashes.count}
+        node.notices.append("event", event)
+    for what in store.damaged:
+        node.notices.append("event", {"event": "repaired", "what": what})
+    node.notices.flush()  # a crash comes back sooner than the next write is due
+    crashes.told()
 
 
 def _parts(config, hal, clock):
@@ -145,13 +181,17 @@ def _tls(options):
     return context
 
 
-def _connection_only(nodeconfig, raw, fault):
-    """What is needed to complain over MQTT; no sensor and no actuator of a damaged file is used."""
+def _connection_only(nodeconfig, raw):
+    """What is needed to complain over MQTT; no sensor and no actuator of a damaged file is used.
+
+    None where even that is not in `raw`.
+    """
     keep = ("version", "node", "dialect", "options", "extras", "wifi", "broker")
     try:
-        return nodeconfig.load({key: raw[key] for key in keep if key in raw})
+        config = nodeconfig.load({key: raw[key] for key in keep if key in raw})
+        return config if config["broker"].get("host") else None
     except (ValueError, TypeError):
-        _refuse_for_ever(fault)
+        return None
 
 
 def _refuse_for_ever(reason):
