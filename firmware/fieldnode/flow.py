@@ -67,7 +67,7 @@ class Flow:
         for relay in self.line:
             if relay.running:
                 self._settled_ms = now + _SETTLE_MS
-                self._marks = []
+                self._marks.clear()
         volume = self.volume_ml()
         if now < self._settled_ms or volume is None:
             return 0
@@ -80,6 +80,6 @@ class Flow:
         leaked = volume - marks[0]
         if leaked > self._leak_ml:
             self.leaking = True
-        elif len(marks) == _MARKS:
-            self.leaking = False
+        elif len(marks) == _MARKS and leaked <= self._leak_ml // 2:
+            self.leaking = False  # and not at once again, near the limit
         return leaked

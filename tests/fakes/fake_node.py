@@ -94,7 +94,7 @@ class FakeCounter:
             hz += self.hz
         self._pulses += (self._time.now - self._last) * hz
         self._last = self._time.now
-        return self._pulses // 1000
+        return int(self._pulses // 1000)
 
 
 class FakeAdc:
