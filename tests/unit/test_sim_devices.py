@@ -250,7 +250,9 @@ def test_the_wiring_follows_node_json(clock):
             {"type": "bme280"},
             {"type": "rssi"},
         ],
-        "actuators": [{"name": "pump", "pin": 26, "max_run_s": 5, "active_low": True}],
+        "actuators": [
+            {"name": "pump", "pin": 26, "max_run_s": 5, "active_low": True, "flow_meter": 25}
+        ],
     }
     world = World()
     wiring = derive(config, lambda quantity: world.read(quantity), clock)
@@ -259,6 +261,7 @@ def test_the_wiring_follows_node_json(clock):
     assert len({device.rom for device in wiring.onewire[5].devices}) == 2
     assert wiring.pulses[27].per_unit == pytest.approx(1 / 2.4)
     assert wiring.pulses[25].per_unit == pytest.approx(7.5)  # 450 pulses/L at 1 L/min
+    assert wiring.pulses[25].line == (26,) and wiring.pulses[27].line == ()
     assert sorted(wiring.i2c) == [99, 118]
     assert wiring.outputs[26].effect == "water" and wiring.outputs[26].active_low
     assert len(wiring.find("ds18b20")) == 2

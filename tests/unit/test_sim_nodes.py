@@ -412,6 +412,52 @@ def test_pulses_reach_the_handler(sim):
     node.wait_console("counted", timeout=3)
 
 
+def test_a_flow_meter_follows_the_pump_on_its_line_and_a_relay_may_stick(sim):
+    node = start(
+        sim,
+        """
+        import machine, time
+        count = [0]
+        def edge(pin):
+            count[0] += 1
+        machine.Pin(27, machine.Pin.IN).irq(edge, machine.Pin.IRQ_RISING)
+        pump = machine.Pin(26, machine.Pin.OUT, value=0)
+        time.sleep_ms(300)
+        print("off", count[0])
+        pump.on()
+        while count[0] < 20:
+            time.sleep_ms(10)
+        pump.off()
+        print("counted")
+        time.sleep_ms(300)
+        count[0] = 0
+        print("ready")
+        while count[0] < 20:
+            time.sleep_ms(10)
+        print("stuck")
+        """,
+        {
+            "sensors": [
+                {"type": "pulse", "quantity": "flow_rate", "pin": 27, "pulses_per_litre": 4000}
+            ],
+            "actuators": [{"name": "pump", "pin": 26, "max_run_s": 9, "flow_meter": 27}],
+        },
+        world=World(),
+    )
+    assert node.wait_console("off") == "off 0"
+    node.wait_console("counted")
+    node.wait_console("ready")
+    node.faults.relay("pump", "stuck")
+    node.wait_console("stuck")
+    assert node.pins[26] == 0
+    node.faults.clear()
+    assert node.world.flow_rate == 0
+    with pytest.raises(KeyError, match="valve"):
+        node.faults.relay("valve", "stuck")
+    with pytest.raises(ValueError, match="relay fault 'wet' is not one of ok, stuck, dead"):
+        node.faults.relay("pump", "wet")
+
+
 def test_disabled_interrupts_come_later(sim):
     lines = output(
         sim,

@@ -48,6 +48,21 @@ def test_an_empty_tank_gives_no_water_and_no_flow(clock):
     assert world.water_level == 0
 
 
+def test_a_line_carries_what_its_pumps_give(clock):
+    world = World(clock=clock, day_s=1e9, tank_ml=50)
+    world.attach("pump", "water", 25)
+    world.attach("acid", "ph_down", 3)
+    world.attach("other", "water", 10)
+    for key in ("pump", "acid", "other"):
+        world.switch(key, True)
+    assert world.flow_ml_per_s("pump") == 25
+    assert world.flow_ml_per_s("pump", "acid") == 28
+    clock.now += 10
+    assert world.flow_ml_per_s("pump", "acid") == 3  # the tank is empty, the canister is not
+    world.flow_rate = 1.2  # L/min: a leak
+    assert world.flow_ml_per_s("pump") == pytest.approx(20)
+
+
 def test_two_pumps_share_what_is_left(clock):
     world = World(clock=clock, day_s=1e9, tank_ml=30)
     for key in "ab":

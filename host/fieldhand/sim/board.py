@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .devices import ENODEV, ETIMEDOUT, I2cDevice
 from .protocol import TIMER_BASE, ChipError, ChipValueError, Op, Reset
 from .radio import Station
-from .wiring import Wiring
+from .wiring import PulseInput, Wiring
 from .world import World
 
 UNIX_TO_2000 = 946684800
@@ -211,10 +211,24 @@ class Board:
         if pin.trigger in (1, 3) and now or pin.trigger in (2, 3) and not now:
             self.hooks.interrupt(number)
 
+    def fail_output(self, number: int, fault: str | None) -> None:
+        """Let the relay on a pin stick ("stuck", "dead") or work again (None)."""
+        self.wiring.outputs[number].failed = fault
+        self._drive(number)
+
+    def pulse_rate(self, source: PulseInput) -> float:
+        """Pulses a second."""
+        if source.line:
+            flow = self.world.flow_ml_per_s(*((id(self), pin) for pin in source.line))
+            return flow * 60 / 1000 * source.per_unit
+        return self.measure(source.quantity) * source.per_unit
+
     def _drive(self, number: int) -> None:
         output = self.wiring.outputs.get(number)
         if output is not None:
             on = self.pins[number].level() != int(output.active_low)
+            if output.failed:
+                on = output.failed == "stuck"
             self.world.switch((id(self), number), on)
 
     def _pin_init(self, number: int, mode: int, settings: int, _: bytes) -> None:

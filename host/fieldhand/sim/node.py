@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 STATES = ("off", "running", "repl", "resetting", "sleeping")
 _FAILURES = (None, "dead", "crc")
+_RELAY_FAULTS = ("ok", "stuck", "dead")
 _READ_SIZE = 65536
 _MAX_BURST = 3
 
@@ -92,8 +94,24 @@ class Faults:
         for device in found:
             device.failed = mode if fail else None
 
+    def relay(self, name: str, fault: str) -> None:
+        """Let the relay of an actuator be "stuck" (welded: always on), "dead" (never on) or "ok".
+
+        Raises KeyError when no actuator is called `name`, ValueError for an unknown fault.
+        """
+        check_fault("relay", fault, _RELAY_FAULTS)
+        node = self._node
+        found = [pin for pin, output in node.wiring.outputs.items() if output.name == name]
+        if not found:
+            raise KeyError(f"node {node.name}: no actuator '{name}'")
+        for pin in found:
+            failed = None if fault == "ok" else fault
+            node._do(partial(node.board.fail_output, pin, failed))
+
     def clear(self) -> None:
         """All well again."""
+        for output in self._node.wiring.outputs.values():
+            self.relay(output.name, "ok")
         self.wifi("ok")
         self.broker("ok")
         self.ntp(True)
@@ -430,7 +448,7 @@ class Node:
         for pin, source in self.wiring.pulses.items():
             if source.failed:
                 continue
-            hz = self.board.measure(source.quantity) * source.per_unit
+            hz = self.board.pulse_rate(source)
             # The chip's queue holds 8 interrupts: no bursts that a real contact does not give.
             delay = min(delay, max(_MAX_BURST / hz, 0.001)) if hz > 0 else delay
             source.owed += hz * passed

@@ -32,22 +32,30 @@ class AnalogInput:
 
 @dataclass
 class PulseInput:
-    """A reed contact or Hall sensor: `per_unit` pulses per second at 1 unit of `quantity`."""
+    """A reed contact or Hall sensor: `per_unit` pulses per second at 1 unit of `quantity`.
+
+    A flow meter on the line of outputs has their pins in `line` and sees the flow of these.
+    """
 
     quantity: str
     per_unit: float
     failed: str | None = None
     owed: float = 0.0  # of a pulse
+    line: tuple[int, ...] = ()
 
 
 @dataclass
 class Output:
-    """A relay or the like; `active_low` modules hold their input high while nobody drives it."""
+    """A relay or the like; `active_low` modules hold their input high while nobody drives it.
+
+    `failed` is the fault: "stuck" (the contact is welded: always on) or "dead" (never on).
+    """
 
     name: str
     effect: str
     rate: float
     active_low: bool = False
+    failed: str | None = None
 
 
 @dataclass
@@ -153,6 +161,9 @@ def derive(config: Mapping[str, Any], measure: Measure, clock: Clock) -> Wiring:
         if not isinstance(rate, int | float):
             rate = 0.5 if effect == "cleaner" else 25.0
         wiring.outputs[pin] = Output(name, effect, rate, bool(actuator.get("active_low")))
+        meter = actuator.get("flow_meter")
+        if isinstance(meter, int) and meter in wiring.pulses:
+            wiring.pulses[meter].line += (pin,)
     return wiring
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -125,15 +125,20 @@ class _Physics:
             raise AttributeError(f"World has no quantity or setting '{name}'")
 
     def flow(self) -> float:
-        if self.values["tank_ml"] <= 0:
+        """What leaves the tank."""
+        drives = self.drives.values()
+        return sum(self._flow_of(d) for d in drives if d.effect in _FROM_TANK)
+
+    def line_flow(self, keys: Collection[Hashable]) -> float:
+        """What flows on a line that these actuators feed."""
+        if "flow_rate" in self.held:
+            return self.held["flow_rate"] * 1000 / 60
+        return sum(self._flow_of(self.drives[key]) for key in keys if key in self.drives)
+
+    def _flow_of(self, drive: _Drive) -> float:
+        if not drive.on or (drive.effect in _FROM_TANK and self.values["tank_ml"] <= 0):
             return 0.0
-        return float(
-            sum(
-                self.values["cleaner_ml_per_s"] if d.effect == "cleaner" else d.rate
-                for d in self.drives.values()
-                if d.on and d.effect in _FROM_TANK
-            )
-        )
+        return self.values["cleaner_ml_per_s"] if drive.effect == "cleaner" else drive.rate
 
     def _pump(self, seconds: float) -> None:
         v = self.values
@@ -326,10 +331,11 @@ class World:
         with self._now() as physics:
             physics.drives[key].on = bool(on)
 
-    def flow_ml_per_s(self) -> float:
-        """What leaves the tank now."""
+    def flow_ml_per_s(self, *keys: Hashable) -> float:
+        """What leaves the tank now; with `keys` what flows on the line of these actuators, which
+        is `flow_rate` while that is held."""
         with self._now() as physics:
-            return physics.flow()
+            return physics.line_flow(keys) if keys else physics.flow()
 
     @contextmanager
     def _now(self) -> Iterator[_Physics]:
