@@ -20,7 +20,10 @@ def build(raw, fault, hal, nvs, crashes):
     for name in _LARGE:
         _load(name)
     config, fault = _check(raw, fault, nvs, crashes.safe)
-    save_backup = None if fault or crashes.safe else _backup(raw, nvs)
+    unsaved = None
+    if not (fault or crashes.safe):
+        unsaved = _load("fieldnode.backup").due(raw, nvs)
+    forget("fieldnode", "backup")
     raw = None
     identity.adopt_secrets(nvs)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
@@ -51,7 +54,7 @@ def build(raw, fault, hal, nvs, crashes):
         hal.cause = "crash"
     node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     controls(node, config, clock, hal.reset_cause())
-    _guard(node, hal, clock, crashes, save_backup)
+    _guard(node, hal, clock, nvs, crashes, unsaved)
     node.session = session
     _connect(node, config, dialect, hal, clock)
     for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
@@ -96,18 +99,10 @@ def _check(raw, fault, nvs, safe):
     return config, fault
 
 
-def _backup(raw, nvs):
-    """What to call when the connection has proven itself, None where NVS knows it already."""
-    backup = _load("fieldnode.backup")
-    text = backup.due(raw, nvs)
-    save = backup.save
-    forget("fieldnode", "backup")
-    return None if text is None else lambda: save(text, nvs)
-
-
-def _guard(node, hal, clock, crashes, save_backup):
+def _guard(node, hal, clock, nvs, crashes, unsaved):
     """What tells of crashes and repairs, and keeps the next one from doing harm."""
-    node.parts.append(_load("fieldnode.health").Health(node, hal, clock, crashes, save_backup))
+    health = _load("fieldnode.health").Health
+    node.parts.append(health(node, hal, clock, nvs, crashes, unsaved))
     if crashes.safe:
         log.line("E", "safe mode after %d crashes" % crashes.count)
         node.commands.actions = _load("fieldnode.safemode").SafeActions(node, node.commands)

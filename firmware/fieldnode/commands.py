@@ -18,7 +18,7 @@ class Commands:
         self._clock = clock
         self.refused = 0  # messages
         self._calibrating = None  # (due ms, command, sensor, quantity)
-        self._actions = Actions(node, self)
+        self.actions = Actions(node, self)
 
     def on_message(self, topic, payload, retained=False, dup=False):
         dialect = self._node.dialect
@@ -67,7 +67,7 @@ class Commands:
 
         With `at_end` a run of an actuator is answered as accepted, and as done by `settle`.
         """
-        action = getattr(self._actions, command["action"], None)
+        action = getattr(self.actions, command["action"], None)
         try:
             if action is None:
                 raise Refused("this node cannot %s" % command["action"])

@@ -11,7 +11,7 @@ from machine import Pin
 _TIMERS = 4  # general-purpose timers of the ESP32; MicroPython numbers them 0 to 3
 _COUNT_MASK = 0x3FFFFFFF
 _PWM_HZ = 1000
-_NVS_MAX = 256  # bytes of a blob: an id, a password
+_NVS_MAX = 1024  # bytes of a blob: an id, a password, a traceback, the way to the broker
 _EPOCH_2000 = 946684800
 
 _CAUSES = {
@@ -28,6 +28,7 @@ class Hal:
 
     def __init__(self):
         self._free_timers = list(range(_TIMERS))
+        self.cause = None
 
     def pin_out(self, pin, value):
         return Pin(pin, Pin.OUT, value=value)
@@ -78,7 +79,12 @@ class Hal:
         machine.reset()
 
     def reset_cause(self):
-        return _CAUSES.get(machine.reset_cause(), "unknown")
+        """Why the node started: `cause` where somebody knows better than the chip."""
+        return self.cause or _CAUSES.get(machine.reset_cause(), "unknown")
+
+    def largest_block(self):
+        """Bytes of the largest block that ESP-IDF can give, to TLS say; MicroPython's heap apart."""
+        return max([region[2] for region in esp32.idf_heap_info(esp32.HEAP_DATA)])
 
     def ntp_time(self, host):
         """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""
@@ -130,14 +136,14 @@ class Nvs:
 
     def __init__(self, namespace):
         self._nvs = esp32.NVS(namespace)
-        self._buffer = bytearray(_NVS_MAX)
 
     def get_str(self, key):
+        buffer = bytearray(_NVS_MAX)
         try:
-            size = self._nvs.get_blob(key, self._buffer)
+            size = self._nvs.get_blob(key, buffer)
         except OSError:
             return None  # not there: ESP_ERR_NVS_NOT_FOUND
-        return bytes(self._buffer[:size]).decode()
+        return bytes(buffer[:size]).decode()
 
     def set_str(self, key, text):
         self._nvs.set_blob(key, text.encode())

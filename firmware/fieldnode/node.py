@@ -39,6 +39,7 @@ class Node:
         self.session = None
         self.latest = {}  # quantity -> value of the last reading
         self.seq = 0  # of the last reading
+        self.loop_ms = 0  # the longest turn since the last status
         self._hal = hal
         self._clock = clock
         self._restart_ms = None
@@ -91,9 +92,13 @@ class Node:
 
     def run(self, watchdog):
         """For ever. `watchdog` has `feed()`."""
+        ms = self._clock.ms
         while True:
             watchdog.feed()
-            self._link.wait(self.step())
+            began = ms()
+            wait = self.step()
+            self.loop_ms = max(self.loop_ms, ms() - began)
+            self._link.wait(wait)
 
     def all_off(self, reason):
         for relay in self.actuators:

@@ -73,7 +73,9 @@ class Reports:
         return values
 
     def status_packet(self):
-        return self._encode("status", self.status(), self._boot)
+        values = self.status()
+        self._node.loop_ms = 0
+        return self._encode("status", values, self._boot)
 
     def will(self):
         """The Last Will, for the connection that is about to be made."""

@@ -1,56 +1,98 @@
 """From power-on to the running loop. Outputs are off before anything else is looked at."""
 
 import gc
+import os
 import sys
 import time
 
 from fieldproto.jsonstrict import loads
 
 from . import log
+from .crashes import PAUSE_MS, Crashes
 from .hal import Hal
+from .identity import NAMESPACE
 
 CONFIG = "node.json"
-CRASH_PAUSE_MS = 5000  # to read the console; then the node starts afresh
+_SLICE_MS = 1000  # of a pause, between two feeds of the watchdog
 
 
 def main():
-    """Run the node for ever; a crash puts the outputs off and resets."""
+    """Run the node for ever; a crash puts the outputs off and, after a pause, resets."""
     hal = Hal()
-    raw = _read(CONFIG)
-    actuators = raw.get("actuators") if isinstance(raw, dict) else None
-    _outputs_off(hal, actuators)
+    raw, fault = _read(CONFIG)
+    outputs = _outputs_off(hal, raw)
+    crashes = watchdog = node = None
     try:
+        nvs = hal.nvs(NAMESPACE)
+        crashes = Crashes(nvs, hal.reset_cause())
+        if raw is None:
+            from . import backup
+
+            raw = backup.load(nvs)
+            outputs = _outputs_off(hal, raw)
+        _sweep()
         from .assemble import build, forget
 
-        node, watchdog = build(raw, hal)
+        node, watchdog = build(raw, fault, hal, nvs, crashes)
         forget("fieldnode", "identity", "assemble")
         raw = build = forget = None
         gc.collect()
         node.run(watchdog)
     except KeyboardInterrupt:  # mpremote
-        _outputs_off(hal, actuators)
+        _off(hal, outputs)
         raise
     except Exception as error:
-        _outputs_off(hal, actuators)
+        _off(hal, outputs)
+        node = raw = None  # room for what follows
+        gc.collect()
         log.line("E", "the node crashed:")
         sys.print_exception(error)
-        time.sleep_ms(CRASH_PAUSE_MS)
+        _pause(crashes.note(error) if crashes else PAUSE_MS, watchdog)
         hal.reset()
 
 
 def _read(path):
+    """(what is in `path`, None), or (None, what is wrong with it)."""
     try:
         with open(path, "rb") as file:
-            return loads(file.read())
+            return loads(file.read()), None
     except (OSError, ValueError) as error:
-        log.line("E", "%s cannot be read: %s" % (path, error))
-        return None
+        fault = "%s cannot be read: %s" % (path, error)
+        log.line("E", fault)
+        return None, fault
 
 
-def _outputs_off(hal, actuators):
+def _outputs_off(hal, raw):
+    actuators = raw.get("actuators") if isinstance(raw, dict) else None
+    if not isinstance(actuators, list):
+        actuators = ()
+    _off(hal, actuators)
+    return actuators
+
+
+def _off(hal, actuators):
     """Off as far as the file can be understood; a broken entry does not keep the next one on."""
-    for entry in actuators if isinstance(actuators, list) else ():
+    for entry in actuators:
         try:
             hal.pin_out(entry["pin"], 1 if entry.get("active_low") else 0)
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             log.warning("an actuator of %s: %s" % (CONFIG, error))
+
+
+def _sweep():
+    """Remove what a power cut left of a file that was being written, see store.py."""
+    try:
+        for name in os.listdir():
+            if name.endswith(".new"):
+                os.remove(name)
+    except OSError as error:
+        log.warning("the file system: %s" % error)
+
+
+def _pause(ms, watchdog):
+    log.line("E", "next start in %d s" % (ms // 1000))
+    while ms > 0:
+        if watchdog:
+            watchdog.feed()
+        time.sleep_ms(_SLICE_MS)
+        ms -= _SLICE_MS

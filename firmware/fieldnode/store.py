@@ -9,20 +9,29 @@ from . import log
 
 _ENOENT = 2
 
+damaged = []  # what could not be read since the start, and was removed
+
 
 def load(path):
-    """The object in `path`, {} where there is none or it is damaged."""
+    """The object in `path`, {} where there is none or it is damaged, which removes it."""
     try:
         with open(path, "rb") as file:
             found = loads(file.read())
-    except OSError:
-        return {}  # not yet written
+    except OSError as error:
+        if error.errno == _ENOENT:
+            return {}  # not yet written
+        found = None
     except ValueError:
         found = None
-    if not isinstance(found, dict):
-        log.warning("%s is damaged and not used" % path)
-        return {}
-    return found
+    if isinstance(found, dict):
+        return found
+    log.warning("%s is damaged and not used" % path)
+    damaged.append(path)
+    try:
+        os.remove(path)
+    except OSError as error:
+        log.warning("%s: %s" % (path, error))
+    return {}
 
 
 def save(path, obj):

@@ -1,0 +1,76 @@
+"""Starts that ended in a crash or in the watchdog, counted in NVS, which a damaged flash spares."""
+
+import gc
+import io
+import json
+import sys
+
+from micropython import const
+
+CRASH_LIMIT = const(3)  # in a row: safe mode
+STABLE_BOOT_S = const(300)  # a start that held so long begins a new row
+SAFE_RETRY_S = const(3600)  # safe mode ends with one start as usual
+PAUSE_MS = const(5000)  # from a crash to the next start; doubled by each in the row
+MAX_PAUSE_MS = const(600000)
+TRACEBACK = const(400)  # characters of its end
+_KEY = "crashes"
+
+
+class Crashes:
+    """`safe`: start in safe mode. `count`: in a row. `text`: the end of the last traceback.
+
+    `fresh`: the last start ended so, and nobody knows yet.
+    """
+
+    def __init__(self, nvs, cause):
+        """`cause` of the reset, see `Hal.reset_cause`."""
+        self._nvs = nvs
+        self._strikes = self.count = 0
+        self.fresh = False
+        self.text = ""
+        try:
+            self._strikes, self.count, self.fresh, self.text = json.loads(nvs.get_str(_KEY) or "")
+        except (ValueError, TypeError):
+            pass  # none, or damaged
+        if cause == "watchdog":
+            self._strike("the loop hung until the watchdog bit")
+        self.safe = self._strikes >= CRASH_LIMIT
+        if self.safe:
+            # However safe mode ends - restart, time, power - the next start is one as usual,
+            # and if that crashes too, the one after it is safe again.
+            self._strikes = CRASH_LIMIT - 1
+            self._save()
+
+    def note(self, error):
+        """Count a crash; milliseconds to wait before the next start. Never raises."""
+        try:
+            text = io.StringIO()
+            sys.print_exception(error, text)
+            self._strike(text.getvalue()[-TRACEBACK:])
+        except Exception as second:  # no memory, NVS full: the pause is what matters
+            print("not noted: %r" % second)
+        return min(PAUSE_MS << min(max(self.count - 1, 0), 8), MAX_PAUSE_MS)
+
+    def told(self):
+        """The crash is reported, or about to be: it is on its way to flash."""
+        if self.fresh:
+            self.fresh = False
+            self._save()
+
+    def stable(self):
+        """This start held."""
+        if self.count:
+            self._strikes = self.count = 0
+            self.text = ""
+            self._save()
+
+    def _strike(self, text):
+        self._strikes += 1
+        self.count += 1
+        self.fresh = True
+        self.text = text
+        self._save()
+
+    def _save(self):
+        gc.collect()
+        self._nvs.set_str(_KEY, json.dumps([self._strikes, self.count, self.fresh, self.text]))
