@@ -1,46 +1,63 @@
 """What the node is told: commands, carried out by `Actions` and answered here, and settings."""
 
+from micropython import const
+
 from fieldproto.errors import MessageError
 
 from . import log
-from .actions import DONE, Actions
+from .actions import ACCEPTED, DONE, Actions
+from .ledger import Ledger
 from .relay import Refused
 from .sensors.base import SensorError
 
+COMMAND_MAX_AGE_S = const(300)  # and as far in the future: then one of the clocks is wrong
+BUSY_FROM = const(12)  # answers that wait: no further command is carried out
+_MUTE_FROM = const(16)  # and from here on what is refused is only counted
 FAILED = "failed"
+# Carried out twice, these leave what carrying them out once does.
+_REPEATABLE = ("sample", "set_interval", "set_led", "set_target")
 
 
 class Commands:
-    """Carries out commands on `node` and answers each exactly as far as the dialect has words."""
+    """Carries out commands on `node` and answers each exactly as far as the dialect has words.
 
-    def __init__(self, node, clock):
+    A command with an id is carried out once: the ledger answers it when it comes again. `cause`
+    is why the node started, and with that why a command of the last boot was cut off.
+    """
+
+    def __init__(self, node, clock, cause):
         self._node = node
         self._clock = clock
         self.refused = 0  # messages
         self._calibrating = None  # (due ms, command, sensor, quantity)
         self.actions = Actions(node, self)
+        self._ledger = Ledger()
+        self._cut = "cut off: %s" % cause
+        for id, name in self._ledger.cut:
+            self.answer({"id": id, "command": name}, FAILED, error=self._cut)
 
     def on_message(self, topic, payload, retained=False, dup=False):
         dialect = self._node.dialect
         try:
-            records = dialect.decode(topic, payload, "node", self._node.id)
-            if retained:
-                error = MessageError(dialect.name, "command", "", "retained: may be stale")
-                error.command = records[0].values.get("command")
-                error.id = records[0].values.get("id")
-                raise error
-            for record in records:
+            for record in dialect.decode(topic, payload, "node", self._node.id):
+                values = record.values
                 if record.kind == "command":
-                    self.run(record.values, dialect.command(record.values["command"]).at_end)
+                    at_end = dialect.command(values["command"]).at_end
+                    self.run(values, at_end, retained, dup)
                 elif record.kind == "config":
-                    self._configure(record.values)
+                    why = self._stale(values, retained)
+                    if why:
+                        raise MessageError(dialect.name, "config", "", why)
+                    self._configure(values)
         except MessageError as error:
             self._refuse(error)
 
     def on_oversize(self, topic, size):
-        self.refused += 1
-        log.warning("refused: %s: %d bytes are too many" % (topic, size))
-        self._node.sender.status_due()
+        dialect = self._node.dialect
+        kind = "?"
+        for message, _ in dialect.match(topic):
+            kind = message.kind
+        self._refuse(MessageError(dialect.name, kind, "", "%d bytes are too many" % size))
 
     def _configure(self, values):
         settings = {}
@@ -55,22 +72,41 @@ class Commands:
     def _refuse(self, error):
         self.refused += 1
         log.warning("refused: %s" % error)
-        self._node.sender.status_due()
+        node = self._node
+        if error.message == "?" or node.notices.replies() >= _MUTE_FROM:
+            node.sender.status_due()
+            return
         text = str(error)[:200]
         if error.message == "config":
-            self._node.notices.append("alert", {"severity": "warning", "message": text})
+            node.notices.append("alert", {"severity": "warning", "message": text})
         else:
-            self.answer({"id": error.id, "command": error.command}, FAILED, None, text)
+            self._reply({"id": error.id, "command": error.command}, FAILED, None, text)
 
-    def run(self, command, at_end=False):
+    def run(self, command, at_end=False, retained=False, dup=False):
         """Carry out a decoded command (`Record.values`); every outcome is answered.
 
-        With `at_end` a run of an actuator is answered as accepted, and as done by `settle`.
+        With `at_end` a run of an actuator is answered as accepted, and as done at its end.
         """
+        try:
+            answer = self._ledger.find(command)
+            why = None if answer else self._unfit(command, retained, dup)
+        except ValueError as error:
+            answer, why = None, str(error)
+        if answer:
+            self._again(command, answer)
+        elif why:
+            error = MessageError(self._node.dialect.name, "command", "", why)
+            error.command, error.id = command["command"], command["id"]
+            self._refuse(error)
+        else:
+            self._carry_out(command, at_end)
+
+    def _carry_out(self, command, at_end):
         action = getattr(self.actions, command["action"], None)
         try:
             if action is None:
                 raise Refused("this node cannot %s" % command["action"])
+            self._note(command)
             state, data = action(command, command["params"], at_end)
         except (Refused, SensorError, ValueError) as error:
             self.answer(command, FAILED, error=str(error))
@@ -83,8 +119,58 @@ class Commands:
             if state is not None:
                 self.answer(command, state, data)
 
+    def _note(self, command):
+        try:
+            self._ledger.begin(command)
+        except OSError as error:
+            if not _switches_off(command):
+                raise Refused("not carried out, for it cannot be noted: %s" % error)
+
+    def _again(self, command, answer):
+        state, data, error = answer
+        if state is None:
+            if command["id"] in self._ledger.open:
+                return  # its answer is still to come
+            state, error = FAILED, self._cut
+        if self._node.notices.replies() < _MUTE_FROM:
+            self._reply(command, state, data, error)
+
+    def _stale(self, values, retained):
+        """Why this was not said just now, or None."""
+        if retained:
+            return "retained: may be stale"
+        time, now = values.get("time"), self._clock.epoch()
+        if time is None or now is None:
+            return None
+        if now - time > COMMAND_MAX_AGE_S:
+            return "expired: %d s old, the limit is %d s" % (now - time, COMMAND_MAX_AGE_S)
+        if time - now > COMMAND_MAX_AGE_S:
+            return "%d s in the future: the sender's clock or the node's is wrong" % (time - now)
+        return None
+
+    def _unfit(self, command, retained, dup):
+        """Why `command` is not to be carried out now, or None."""
+        why = self._stale(command, retained)
+        if why or _switches_off(command):
+            return why
+        if self._node.restarting:
+            return "the node is about to restart"
+        if dup and command["id"] is None and command["action"] not in _REPEATABLE:
+            return "may have been carried out: it was delivered before, and has no id"
+        if self._node.notices.replies() >= BUSY_FROM:
+            return "busy: %d answers wait to be sent" % BUSY_FROM
+        return None
+
     def answer(self, command, state, data=None, error=None):
-        """Queue the reply to `command`."""
+        """Queue the reply to `command`, and keep it for when the command comes again."""
+        if command.get("id") is not None:
+            try:
+                self._ledger.answered(command["id"], state, data, error, state != ACCEPTED)
+            except OSError as failed:
+                log.warning("the answer is not kept: %s" % failed)
+        self._reply(command, state, data, error)
+
+    def _reply(self, command, state, data, error):
         log.info("%s %s%s" % (command.get("command"), state, ": " + error if error else ""))
         reply = {"id": command.get("id"), "command": command.get("command"), "state": state}
         if error:
@@ -130,6 +216,12 @@ class Commands:
             keep = {quantity: {"offset": offset, "scale": scale}}
             self._node.configuration.settings.update({"calibration": keep})
         except (SensorError, ValueError, OSError) as error:
+            self._node.configuration.apply()  # what cannot be kept is not in force
             self.answer(command, FAILED, error=str(error))
         else:
             self.answer(command, DONE, {"offset": offset})
+
+
+def _switches_off(command):
+    # Never refused for want of room, of flash or of certainty.
+    return command["action"] == "actuate" and not command["params"]["state"]

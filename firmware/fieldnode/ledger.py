@@ -19,13 +19,16 @@ _N, _ID, _CHECK, _NAME, _STATE, _DATA, _ERROR, _FIELDS = range(8)
 
 
 class Ledger:
-    """`cut`: [(id, name)] of the commands that the last boot had begun and not ended."""
+    """`cut`: [(id, name)] of the commands that the last boot had begun and not ended.
+
+    `open`: id -> answer so far, of those begun in this boot and not ended.
+    """
 
     def __init__(self, folder=FOLDER):
         self._folder = folder
         self._keys = array("I", [0] * LIMIT)  # of the ids, so that an unknown one costs no file
         self._n = 0  # of the last command
-        self._open = {}  # id -> answer so far, of the commands begun in this boot
+        self.open = {}
         self.cut = []
         try:
             os.mkdir(folder)
@@ -50,7 +53,7 @@ class Ledger:
             return None
         if entry[_CHECK] != _check(command):
             raise ValueError("the id %s was another command's" % command["id"])
-        return self._open.get(command["id"]) or entry[_STATE:]
+        return self.open.get(command["id"]) or entry[_STATE:]
 
     def begin(self, command):
         """Note, where it has an id, that `command` is about to be carried out.
@@ -66,7 +69,7 @@ class Ledger:
         store.overwrite(self._path(slot), entry)
         self._n = n
         self._keys[slot] = _key(id)
-        self._open[id] = (None, None, None)
+        self.open[id] = (None, None, None)
 
     def answered(self, id, state, data, error, final):
         """Keep the answer of the command with this id, if it is noted. Raises OSError.
@@ -75,13 +78,13 @@ class Ledger:
         """
         slot, entry = self._find(id)
         if entry is None or entry[_STATE] is not None:
-            self._open.pop(id, None)
+            self.open.pop(id, None)
         elif not final:
-            self._open[id] = (state, data, error)
+            self.open[id] = (state, data, error)
         else:
             entry[_STATE:] = state, data, error
             store.overwrite(self._path(slot), entry)
-            self._open.pop(id, None)
+            self.open.pop(id, None)
 
     def _find(self, id):
         if id is not None:

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from . import log
+from . import log, store
 from .alerts import Alerts
 from .commands import Commands
 from .configuration import Configuration
@@ -19,6 +19,8 @@ _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of th
 _RUNNING_WAIT_MS = const(50)  # while a relay is on: how late the end of a run may be reported
 _OUTBOX_LIMIT = const(200)
 _RESTART_MS = const(3000)  # a restart waits that long for its answer to be acknowledged
+_FLUSH_MS = const(200)  # and at least so long: the radio has to get the PUBACK out
+_RESTARTED = "restarted.json"  # there after a restart that was ordered
 
 
 class Node:
@@ -42,19 +44,21 @@ class Node:
         self.loop_ms = 0  # the longest turn since the last status
         self._hal = hal
         self._clock = clock
-        self._restart_ms = None
+        self.restarting = False
+        self._restart_ms = 0
         self._link = None
         self.notices = Notices(clock)
         self.outbox = Outbox(_OUTBOX_LIMIT)
         self.alerts = Alerts(self.notices, dialect.word)
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
         self._sensor_watch = SensorWatch(self.sampler.failed, self.notices)
-        self.reports = Reports(self, clock, hal.reset_cause(), fault)
+        cause = _cause(hal)
+        self.reports = Reports(self, clock, cause, fault)
         self.notices.origin = self.reports.origin
         self.sender = Sender(
             self.notices, self.outbox, self.reports, clock, config["status_interval_ms"]
         )
-        self.commands = Commands(self, clock)
+        self.commands = Commands(self, clock, cause)
         self.configuration = Configuration(self, config)
         self._timesync = TimeSync(clock, hal, config["ntp_host"])
         # What the link tells goes where it belongs.
@@ -84,9 +88,9 @@ class Node:
         self._sensor_watch.step(self._clock.ms())
         self.notices.step()
         if self._link.up:
-            self._timesync.step()
+            self._sync()
             wait = min(wait, self.sender.step())
-        if self._restart_ms is not None:
+        if self.restarting:
             wait = min(wait, self._restart_step())
         return wait
 
@@ -106,24 +110,34 @@ class Node:
 
     def make_session(self):
         """The session of the next connection, its Last Will set. Wi-Fi is up by now."""
-        self._timesync.step()  # first, because DESE's will carries the time
+        self._sync()  # first, because DESE's will carries the time
         self.session.keepalive = self.configuration.keepalive_s  # a config update may change it
         will = self.reports.will()
         if will is not None:
             self.session.set_last_will(will.topic, will.payload, will.retain, will.qos)
         return self.session
 
+    def _sync(self):
+        # Its answer is waited for, and with the loop a timer's callback: not while a pump runs.
+        if not any([relay.running for relay in self.actuators]):
+            self._timesync.step()
+
     def restart_after_replies(self):
+        self.restarting = True
         self._restart_ms = self._clock.ms() + _RESTART_MS
 
     def _restart_step(self):
         left = self._restart_ms - self._clock.ms()
-        if len(self.notices) and self._link.up and left > 0:
-            return left
+        if left > _RESTART_MS - _FLUSH_MS or len(self.notices) and self._link.up and left > 0:
+            return min(left, _FLUSH_MS)
         log.info("restarting")
         self.all_off("restart")
         self.session.close()  # without DISCONNECT: the will says that we are gone
         self.notices.flush()
+        try:
+            store.overwrite(_RESTARTED, {"cause": "restart"})
+        except OSError as error:
+            log.warning("%s: %s" % (_RESTARTED, error))
         self._hal.reset()
         return _MAX_WAIT_MS
 
@@ -137,3 +151,16 @@ class Node:
         self.alerts.on_reading(ms, values)
         for part in self.parts:
             part.on_reading(ms, values)
+
+
+def _cause(hal):
+    """Why the node started, as `Hal.reset_cause`, or "restart" where it was told to."""
+    cause = hal.reset_cause()
+    told = store.load(_RESTARTED).get("cause")
+    if not told:
+        return cause
+    try:
+        store.remove(_RESTARTED)
+    except OSError as error:
+        log.warning("%s: %s" % (_RESTARTED, error))
+    return told if cause in ("hard", "soft") else cause

@@ -49,6 +49,10 @@ class Notices:
     def __len__(self):
         return len(self._entries)
 
+    def replies(self):
+        """How many answers wait."""
+        return sum([entry[_KIND] == "reply" for entry in self._entries])
+
     def append(self, kind, values, ms=None):
         """Queue a notice: "reply", "alert" or "event", canonical values, of the instant `ms`."""
         self._n += 1
