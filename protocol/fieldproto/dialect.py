@@ -77,6 +77,7 @@ class Dialect:
     encode_reply = encoding.encode_reply
     encode_alert = encoding.encode_alert
     encode_event = encoding.encode_event
+    encode_partial = encoding.encode_partial
     decode = decoding.decode
 
     def encode_command(

@@ -4,7 +4,7 @@ import json
 
 from .errors import MessageError
 from .messages import ATTRIBUTES, EXT, Packet
-from .schema import FieldError, is_level, put_wild, read, rounded, write
+from .schema import MAX_NUMBER, FieldError, is_level, put_wild, read, rounded, write
 
 # Ends of a run that nobody asked for.
 _UNWANTED = ("dry run", "link lost", "power", "budget", "crash", "error")
@@ -106,6 +106,26 @@ def encode_event(
     severity = "info" if event.get("state") == "works" else "warning"
     alert = {"severity": severity, "message": text[:200], "time": event.get("time")}
     return encode(d, "alert", node, alert)
+
+
+def encode_partial(
+    d, node: str, values: dict, status: dict, ext: "dict | None" = None
+) -> "Packet | None":
+    """The packet of a reading that `encode` refuses, or None where nothing of it can be told.
+
+    A sensor that failed leaves a gap the document does not allow: with extras a status carries
+    what the others measured. Raises MessageError.
+    """
+    measured = {}
+    for name in values:
+        value = values[name]
+        if name not in ATTRIBUTES and isinstance(value, (int, float)):
+            if -MAX_NUMBER <= value <= MAX_NUMBER:
+                measured[name] = rounded(value, 3) if isinstance(value, float) else value
+    if not measured:
+        return None
+    part = {"values": measured, "time": values.get("time")}
+    return _carry(d, node, "partial", part, status, ext)
 
 
 def _in_words(event):

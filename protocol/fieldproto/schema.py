@@ -213,7 +213,7 @@ def _walk(obj, pattern, path, table, values, seen, spread=True):
         except ValueError as error:
             raise FieldError(here, str(error)) from None
         if inner:
-            _walk(value, children, here + ".", table, values, seen, not field.means)
+            _walk(value, children, here + ".", table, values, seen, spread and not field.means)
             if not field.means:
                 continue
         if wild and field.type != "object":

@@ -49,6 +49,13 @@ EXT_FIELDS += (
     Field("event.*", "any"),
 )
 EXT_FIELDS += _provenance("event.")
+EXT_FIELDS += (
+    Field("partial", "object", means="partial", doc="a reading without all it should have"),
+    Field("partial.seq", "int", lo=0),
+    Field("partial.values", "object", required=True, doc="quantity -> value, canonical units"),
+    Field("partial.values.*", "number"),
+)
+EXT_FIELDS += _provenance("partial.")
 
 
 def read_extension(ext):
@@ -78,6 +85,7 @@ def records(d, message, values, ext):
     ack = ext.pop("ack", None)
     alert = ext.pop("alert", None)
     event = ext.pop("event", None)
+    partial = ext.pop("partial", None)
     if event is not None:
         _check_event(event)
     if kind == "status":
@@ -94,7 +102,7 @@ def records(d, message, values, ext):
         values.setdefault("state", "online")
     elif kind == "alert" and "state" in ext:
         values["state"] = ext.pop("state")
-    elif kind == "reply" and (ack is not None or not (alert or event)):
+    elif kind == "reply" and (ack is not None or not (alert or event or partial)):
         ack = _reply(values, ack)
     if kind != "reply":
         found.append(Record(d.name, message.name, kind, node, values, ext))
@@ -102,9 +110,11 @@ def records(d, message, values, ext):
         ack.setdefault("state", "done")
         ack.setdefault("time", values.get("time"))
         found.append(_carried(d, message, "reply", node, ack, values, ext))
-    for kind, part in (("alert", alert), ("event", event)):
+    for kind, part in (("alert", alert), ("event", event), ("reading", partial)):
         if part is not None:
             origin = _take_provenance(part)
+            if kind == "reading":
+                part = _quantities(part)
             if "q" not in origin:  # else no time means that none is known
                 part.setdefault("time", values.get("time"))
             found.append(_carried(d, message, kind, node, part, values, origin))
@@ -120,11 +130,23 @@ def _carried(d, message, kind, node, part, values, ext):
 
 def _take_provenance(part):
     origin = {}
-    for key in ("boot", "n", "ms", "q"):
+    for key in ("boot", "seq", "n", "ms", "q"):
         value = part.pop(key, None)
         if value is not None:
             origin[key] = value
     return origin
+
+
+def _quantities(partial):
+    found = {}
+    for name in partial["values"]:
+        if partial["values"][name] is not None:
+            found[name] = partial["values"][name]
+    if not found:
+        raise FieldError(EXT + ".partial.values", "carries no reading")
+    if partial.get("time") is not None:
+        found["time"] = partial["time"]
+    return found
 
 
 def _check_event(event):

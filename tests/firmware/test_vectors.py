@@ -18,3 +18,5 @@ def test_every_payload_of_every_document():
         assert book["vectors"], name
         for vector in book["vectors"]:
             vectorcheck.check(book, vector)
+        for vector in book.get("extension", ()):
+            vectorcheck.check_extension(book, vector)

@@ -25,6 +25,18 @@ def test_document_payload(book: str, index: int) -> None:
     vectorcheck.check(BOOKS[book], BOOKS[book]["vectors"][index])
 
 
+@pytest.mark.parametrize(
+    ("book", "index"),
+    [
+        pytest.param(name, i, id=f"{name}: {vector['source']}")
+        for name, book in BOOKS.items()
+        for i, vector in enumerate(book.get("extension", []))
+    ],
+)
+def test_extension_payload(book: str, index: int) -> None:
+    vectorcheck.check_extension(BOOKS[book], BOOKS[book]["extension"][index])
+
+
 def test_every_dialect_has_vectors_for_every_message() -> None:
     from fieldhand.dialects import names
     from fieldproto import dialects

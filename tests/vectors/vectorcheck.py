@@ -1,7 +1,8 @@
 """Runs a vectors file against fieldproto; the same code on CPython and on MicroPython.
 
 Each vector is a payload copied from a seed document: decoding it must give `values`, and encoding
-those must give the payload again (a null in a document is a field left out).
+those must give the payload again (a null in a document is a field left out). The vectors under
+`extension` are what this project adds to a document: notices and readings that a status carries.
 """
 
 import json
@@ -66,3 +67,26 @@ def check(book, vector):
     assert packet.topic == topic, (name, packet)
     assert near(json.loads(packet.payload), without_nulls(payload)), (name, packet.payload)
     assert packet.qos == 1 and packet.retain == vector.get("retain", False), (name, packet)
+
+
+def check_extension(book, vector):
+    """As `check`, for what a message carries under the extension key."""
+    name = "%s, %s" % (book["dialect"], vector["source"])
+    node = book["node"]
+    dialect = dialects.load(book["dialect"], book["options"], True)
+    write = getattr(dialect, "encode_" + vector["write"])
+    packet = write(node, vector["values"], vector["status"], vector["ext"])
+    assert packet.topic == vector["topic"], (name, packet)
+    assert near(json.loads(packet.payload), vector["payload"]), (name, packet.payload)
+    assert packet.qos == 1 and not packet.retain, (name, packet)
+    records = dialect.decode(packet.topic, json.dumps(vector["payload"]).encode())
+    assert len(records) == len(vector["records"]), (name, records)
+    for i, wanted in enumerate(vector["records"]):
+        assert records[i].kind == wanted["kind"] and records[i].node == node, (name, records[i])
+        got = without_nulls(records[i].values)
+        assert near(got, wanted["values"]), (name, got, wanted["values"])
+        assert records[i].ext == wanted["ext"], (name, records[i].ext)
+    silent = dialects.load(book["dialect"], book["options"], False)
+    plain = getattr(silent, "encode_" + vector["write"])
+    packet = plain(node, vector["values"], vector["status"], vector["ext"])
+    assert packet is None or b"_fh" not in packet.payload, (name, packet)
