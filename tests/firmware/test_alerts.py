@@ -258,3 +258,44 @@ def test_an_unwanted_end_of_a_run_is_dese_s_alert_to_the_letter_and_an_event_els
     for key in run:
         assert event[key] == run[key]
     assert event["time"] == EPOCH and event["n"] == 1 and not alerts(bench)
+
+
+def test_a_reading_without_a_required_quantity_still_counts():
+    bench = pool()
+    ph = FakeSensor(ph="no answer")
+    ph.name = "ph@1"
+    del bench.sensor.values["ph"]
+    bench.node.sampler.sensors.append(ph)
+    bench.run(2 * SECOND)
+    parts = [
+        (obj["_fh"]["partial"], retained)
+        for topic, obj, retained in bench.link.sent
+        if topic == POOL + "status" and "partial" in obj["_fh"]
+    ]
+    assert [part["seq"] for part, _ in parts] == [2, 3] and not any([r for _, r in parts])
+    assert parts[0][0]["values"] == {"chlorine": 1.0, "water_temperature": 25.0}, parts
+    assert parts[0][0]["time"] == EPOCH + 1 and parts[0][0]["q"] == "synced"
+    ph.values["ph"] = 7.4
+    bench.link.sent = []
+    bench.run(SECOND)
+    (reading,) = [obj for topic, obj, _ in bench.link.sent if topic == POOL + "telemetry"]
+    assert reading["_fh"]["seq"] == 4 and reading["sensors"]["ph"] == 7.4
+    assert bench.node.sender.unsendable == 0
+
+
+def test_to_the_letter_a_reading_without_a_required_quantity_is_counted_as_unsendable():
+    bench = pool(extras=False)
+    del bench.sensor.values["ph"]
+    bench.run(3 * SECOND)
+    assert not [1 for topic, _, _ in bench.link.sent if topic == POOL + "telemetry"]
+    assert bench.node.sender.unsendable == 3 and len(bench.node.outbox) == 0
+
+
+def test_a_farm_s_partial_reading_is_on_its_status_message():
+    fresh_flash()
+    sensor = FakeSensor(soil_moisture=40.0, air_temperature=20.0, relative_humidity=50.0)
+    bench = Bench("farm", {}, sensor=sensor, interval_ms=SECOND)
+    bench.run(SECOND)
+    ((topic, obj, _),) = bench.link.sent
+    assert topic == "farm/telemetry" and obj["type"] == "STATUS", obj
+    assert obj["_fh"]["partial"]["values"] == sensor.values
