@@ -7,7 +7,7 @@ longer than it was let.
 import json
 
 from esp32_socket import Net
-from fake_node import EPOCH, FakeHal, FakeSensor, FakeTime
+from fake_node import EPOCH, FakeHal, FakeSensor, FakeTime, fresh_flash
 from fake_wlan import FakeWlan
 from fault_broker import Broker, publish_id
 
@@ -57,9 +57,14 @@ class Sensor(FakeSensor):
 
 
 class Rig:
-    """`up()` first. `broker` is at `IP`, which is `HOST`'s address; `wlan` is the radio."""
+    """`up()` first. `broker` is at `IP`, which is `HOST`'s address; `wlan` is the radio.
 
-    def __init__(self, interval_ms=5000, clean_session=True, epoch=EPOCH):
+    `fresh`: with nothing on its flash; else with what the node before it left there.
+    """
+
+    def __init__(self, interval_ms=5000, clean_session=True, epoch=EPOCH, fresh=True):
+        if fresh:
+            fresh_flash()
         raw = dict(CONFIG, broker={"host": HOST, "clean_session": clean_session})
         config = nodeconfig.load(dict(raw, interval_ms=interval_ms))
         config["node"] = raw["node"]

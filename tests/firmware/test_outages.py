@@ -91,18 +91,18 @@ def test_one_that_the_power_cut_short_is_told_by_the_next_start():
     lost_while_offline(EPOCH)
     since = store.load(outages.PATH)["since"]
     assert 61 <= since - EPOCH <= 66
-    rig = Rig(epoch=EPOCH + 1000).up(10000)
+    rig = Rig(epoch=EPOCH + 1000, fresh=False).up(10000)
     (event,) = reported(rig)
     assert event["cause"].endswith("ECONNRESET") and event["count"] == 1
     # 1000 s less the first minute, and 3 s for the Wi-Fi.
     assert 935 <= event["seconds"] <= 945
     assert not kept(), "told, and acknowledged"
-    assert reported(Rig(epoch=EPOCH + 2000).up(10000)) == []
+    assert reported(Rig(epoch=EPOCH + 2000, fresh=False).up(10000)) == []
 
 
 def test_without_any_time_it_lasted_so_long_at_least():
     lost_while_offline(None)
-    rig = Rig(epoch=None)
+    rig = Rig(epoch=None, fresh=False)
     rig.net.brokers = {}
     rig.run_for(100000)
     assert rig.link.outages == 1, "the same one goes on"
@@ -114,11 +114,11 @@ def test_without_any_time_it_lasted_so_long_at_least():
 
 def test_it_stays_until_the_broker_has_it():
     lost_while_offline(EPOCH)
-    rig = Rig(epoch=EPOCH + 1000)
+    rig = Rig(epoch=EPOCH + 1000, fresh=False)
     rig.broker.puback = False
     rig.up(15000)
     assert reported(rig) and kept()
-    again = Rig(epoch=EPOCH + 1100).up(10000)
+    again = Rig(epoch=EPOCH + 1100, fresh=False).up(10000)
     assert len(reported(again)) >= 1 and not kept()
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_file_or_a_full_flash_stops_nothing():
     for text in ("{", "[]", '{"cause": 5, "since": "x", "seconds": []}', '{"seconds": -5}'):
         with open(outages.PATH, "w") as file:
             file.write(text)
-        rig = Rig().up(10000)
+        rig = Rig(fresh=False).up(10000)
         assert rig.seqs()[:2] == [1, 2] and not kept() or text in "{[]"
 
     def full(path, obj):
