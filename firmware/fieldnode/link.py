@@ -142,6 +142,13 @@ class Link:
         if self.session is not None:
             self.session.close()
 
+    def reconnect(self):
+        """Part from the broker cleanly and dial again: what it is told at CONNECT has changed."""
+        if self._state == "up":
+            self.session.disconnect()
+            self._state = "down"
+            self._delay = 0
+
     def disconnect(self):
         """Part from the broker cleanly, for good: it has what was published, or 2 s passed."""
         if self.session is not None:

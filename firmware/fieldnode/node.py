@@ -59,7 +59,7 @@ class Node:
             self.notices, self.outbox, self.reports, clock, config["status_interval_ms"]
         )
         self.commands = Commands(self, clock, cause)
-        self.configuration = Configuration(self, config)
+        self.configuration = Configuration(self, config, clock)
         self._timesync = TimeSync(clock, hal, config["ntp_host"])
         # What the link tells goes where it belongs.
         self.on_up = self.sender.on_up
@@ -87,6 +87,7 @@ class Node:
         wait = min(wait, self._link.step())
         self._sensor_watch.step(self._clock.ms())
         self.notices.step()
+        self.configuration.step()
         if self._link.up:
             self._sync()
             wait = min(wait, self.sender.step())

@@ -208,13 +208,17 @@ class FakeSensor:
         self.celsius = celsius
 
     def calibration(self, quantity):
-        return self.applied[quantity]
+        return self.applied.get(quantity, (0, 1))
 
 
 class FakeLink:
-    """Takes `window` unacknowledged publishes while `up`; `sent`: (topic, object, retain)."""
+    """Takes `window` unacknowledged publishes while `up`; `sent`: (topic, object, retain).
+
+    With `fails`, a function, it dials at each step and comes up when that returns False.
+    """
 
     window = 8
+    fails = None
 
     def __init__(self, node):
         self.node = node
@@ -234,12 +238,25 @@ class FakeLink:
     def set_last_will(self, topic, payload, retain, qos):
         self.will = (topic, json.loads(payload), retain, qos)
 
+    def reconnect(self):
+        self.up = False
+        self.flight = []
+        self._dial()
+
+    def _dial(self):
+        self.node.make_session()
+        if not (self.fails and self.fails()):
+            self.up = True
+            self.node.on_up()
+
     def lose(self):
         self.up = False
         self.outages += 1
         self.flight = []
 
     def step(self):
+        if self.fails and not self.up:
+            self._dial()
         return 1000
 
     def publish(self, topic, payload, retain=False, qos=0):
