@@ -15,7 +15,8 @@ _LARGE = ("fieldnode.node", "fieldnode.link", "fieldnode.session", "fieldnode.wi
 def build(raw, fault, hal, nvs, crashes):
     """(node, watchdog) from the contents of node.json. Does not return without a usable broker.
 
-    With a `fault`, `raw` is what NVS kept of node.json, or None. In an order that keeps the heap's high water low: check, forget the check, then the node.
+    With a `fault`, `raw` is what NVS kept of node.json, or None. In an order that keeps the heap's
+    high water low: check, forget the check, then the node.
     """
     for name in _LARGE:
         _load(name)

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import json
 import sys
 
 from micropython import const
@@ -10,7 +9,7 @@ from micropython import const
 CRASH_LIMIT = const(3)  # in a row: safe mode
 STABLE_BOOT_S = const(300)  # a start that held so long begins a new row
 SAFE_RETRY_S = const(3600)  # safe mode ends with one start as usual
-PAUSE_MS = const(5000)  # from a crash to the next start; doubled by each in the row
+PAUSE_MS = 5000  # from a crash to the next start; doubled by each in the row
 MAX_PAUSE_MS = const(600000)
 TRACEBACK = const(400)  # characters of its end
 _KEY = "crashes"
@@ -29,8 +28,9 @@ class Crashes:
         self.fresh = False
         self.text = ""
         try:
-            self._strikes, self.count, self.fresh, self.text = json.loads(nvs.get_str(_KEY) or "")
-        except (ValueError, TypeError):
+            strikes, count, fresh, self.text = (nvs.get_str(_KEY) or "").split(" ", 3)
+            self._strikes, self.count, self.fresh = int(strikes), int(count), fresh == "1"
+        except ValueError:
             pass  # none, or damaged
         if cause == "watchdog":
             self._strike("the loop hung until the watchdog bit")
@@ -46,7 +46,9 @@ class Crashes:
         try:
             text = io.StringIO()
             sys.print_exception(error, text)
-            self._strike(text.getvalue()[-TRACEBACK:])
+            text = text.getvalue()[-TRACEBACK:]
+            # Four bytes a character at the worst; hal.py reads a kilobyte.
+            self._strike(text if len(text.encode()) < 900 else text[-TRACEBACK // 2 :])
         except Exception as second:  # no memory, NVS full: the pause is what matters
             print("not noted: %r" % second)
         return min(PAUSE_MS << min(max(self.count - 1, 0), 8), MAX_PAUSE_MS)
@@ -61,6 +63,7 @@ class Crashes:
         """This start held."""
         if self.count:
             self._strikes = self.count = 0
+            self.fresh = False
             self.text = ""
             self._save()
 
@@ -73,4 +76,5 @@ class Crashes:
 
     def _save(self):
         gc.collect()
-        self._nvs.set_str(_KEY, json.dumps([self._strikes, self.count, self.fresh, self.text]))
+        state = "%d %d %d " % (self._strikes, self.count, self.fresh)
+        self._nvs.set_str(_KEY, state + self.text)

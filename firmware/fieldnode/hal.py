@@ -83,7 +83,7 @@ class Hal:
         return self.cause or _CAUSES.get(machine.reset_cause(), "unknown")
 
     def largest_block(self):
-        """Bytes of the largest block that ESP-IDF can give, to TLS say; MicroPython's heap apart."""
+        """Bytes of the largest block ESP-IDF can give, to TLS say; MicroPython's heap apart."""
         return max([region[2] for region in esp32.idf_heap_info(esp32.HEAP_DATA)])
 
     def ntp_time(self, host):

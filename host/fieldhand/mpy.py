@@ -19,8 +19,8 @@ from pathlib import Path
 from fieldhand import paths
 from fieldhand.errors import FieldhandError
 
-# What only a host reads of the packages that both run.
-_HOST_ONLY = frozenset({"fieldproto/jsonhost.py", "fieldproto/uplink.py"})
+# What only a host reads of the packages that both run, and what only a frozen image can use.
+_NOT_ON_FLASH = frozenset({"fieldproto/jsonhost.py", "fieldproto/uplink.py", "fieldnode/flash.py"})
 _COMPILE_TIMEOUT_S = 60
 
 
@@ -32,7 +32,7 @@ def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
     for package in parts:
         for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
             name = path.relative_to(package.parent).as_posix()
-            if name not in _HOST_ONLY:
+            if name not in _NOT_ON_FLASH:
                 yield name, path
 
 
