@@ -29,6 +29,8 @@ from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import BadParameter, FieldhandError, MessageError, UnknownAction
 from fieldhand.pending import CommandBook, Pending
+from fieldhand.received import path_beside
+from fieldhand.recorder import Recorder
 from fieldhand.records import (
     Alert,
     Event,
@@ -89,6 +91,10 @@ class Fleet:
     `tls_ca`) or a (host, port) pair and wins over the file's. `nodes` maps names to a dialect's
     name, a `NodeAddress` or a node of a fleet file. `dialects` says which to listen to (None: all).
 
+    Readings that somebody listens for are on record, so that `fieldhand gaps` can say which never
+    came: `received` is the path of that file, True (the default) puts it beside the fleet file,
+    False does without. A chosen path that cannot be written raises StoreError.
+
     Nodes the file does not name are heard too. Raises ConfigError for a wrong file and, from
     `connect()`, BrokerUnavailable. After that it reconnects by itself for as long as it is open.
     """
@@ -101,6 +107,7 @@ class Fleet:
         nodes: Mapping[str, Any] | None = None,
         dialects: Iterable[str] | None = None,
         client_id: str | None = None,
+        received: str | os.PathLike[str] | bool = True,
     ) -> None:
         if isinstance(file, (str, os.PathLike)):
             from fieldhand import fleetfile
@@ -119,6 +126,7 @@ class Fleet:
         address = BrokerAddress.of(broker)
         self._connection = Connection(address, filters, self._on_message, client_id)
         self._book = CommandBook(self._connection.hand_over)
+        self._recorder = _recorder(received, file)
         self._lock = threading.RLock()
         self._streams: weakref.WeakSet[Stream[Any]] = weakref.WeakSet()
         self._callbacks: list[tuple[type | tuple[type, ...], Callable[[Any], object]]] = []
@@ -168,6 +176,8 @@ class Fleet:
         self._connection.close()
         for stream in streams:
             stream.close()
+        if self._recorder is not None:
+            self._recorder.close()
         dispatcher = self._dispatcher
         if dispatcher is not None and dispatcher is not threading.current_thread():
             dispatcher.join(CLOSE_TIMEOUT_S)
@@ -254,7 +264,8 @@ class Fleet:
                 node is None or getattr(event, "node", None) == node
             )
 
-        stream: Stream[Any] = Stream(wanted, timeout, self._streams.discard)
+        reads = Reading in (kinds if isinstance(kinds, tuple) else (kinds,))
+        stream: Stream[Any] = Stream(wanted, timeout, self._streams.discard, reads=reads, node=node)
         with self._lock:
             if self._closed:
                 stream.close()
@@ -267,10 +278,13 @@ class Fleet:
             self._callbacks.append((kind, callback))
             if self._dispatcher is None:
                 self._dispatch = self.events()
+                self._dispatch.reads = False
                 self._dispatcher = threading.Thread(
                     target=self._call_back, name="fieldhand-callbacks", daemon=True
                 )
                 self._dispatcher.start()
+            if kind is Reading and self._dispatch is not None:
+                self._dispatch.reads = True
 
     def _call_back(self) -> None:
         assert self._dispatch is not None
@@ -426,8 +440,24 @@ class Fleet:
     def _deliver(self, event: Event) -> None:
         with self._lock:
             streams = list(self._streams)
+        if self._recorder is not None and isinstance(event, (Reading, Status)):
+            if any(stream.reads_of(event.node) for stream in streams):
+                self._recorder.note(event)
         for stream in streams:
             stream.offer(event)
+
+
+def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -> Recorder | None:
+    if received is False:
+        return None
+    if received is not True:
+        recorder = Recorder(Path(received))
+        recorder.open()
+        return recorder
+    # A file that was never on disk has no place beside it.
+    if file is None or not file.path.is_file():
+        return None
+    return Recorder(path_beside(file.path))
 
 
 def _canonical(command: Command, params: Mapping[str, Any]) -> dict[str, Any]:

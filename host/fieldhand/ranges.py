@@ -16,7 +16,7 @@ class Span(NamedTuple):
     last_time: int | None = None
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return self.last - self.first + 1
 
 
@@ -47,7 +47,7 @@ class Ranges:
 
     @property
     def count(self) -> int:
-        return sum(span.count for span in self._spans)
+        return sum(span.size for span in self._spans)
 
     @property
     def top(self) -> int | None:

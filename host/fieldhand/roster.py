@@ -10,12 +10,15 @@ from typing import Any
 
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError, UnknownNode
+from fieldhand.ranges import Ranges
 from fieldhand.records import Alert, Event, NodeEvent, Reading, Status
 
 # Nodes remembered. A stranger who invents ids must not fill the memory.
 MAX_NODES = 20_000
-# (boot, seq) pairs remembered of a node, to drop what QoS 1 delivers twice.
-MAX_SEEN = 2_000
+# To drop what QoS 1 delivers twice: the boots of a node whose numbers are remembered, and the
+# ranges of numbers of each.
+MAX_SEEN_BOOTS = 16
+MAX_SEEN_RANGES = 2_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class KnownNode:
         self.reading: Reading | None = None
         self.heard_at: float | None = None
         self.dialect = dialect_table.load(address.dialect, address.options, address.extras)
-        self._seen: OrderedDict[tuple[str, str, int], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], Ranges] = OrderedDict()
 
     def view(self) -> NodeView:
         return NodeView(
@@ -79,12 +82,15 @@ class KnownNode:
         origin = event.provenance
         if origin.boot is None or origin.seq is None:
             return False
-        key = (type(event).__name__, origin.boot, origin.seq)
-        if key in self._seen:
-            return True
-        self._seen[key] = None
-        while len(self._seen) > MAX_SEEN:
+        key = (type(event).__name__, origin.boot)
+        seen = self._seen.setdefault(key, Ranges())
+        self._seen.move_to_end(key)
+        if len(self._seen) > MAX_SEEN_BOOTS:
             self._seen.popitem(last=False)
+        if not seen.add(origin.seq):
+            return True
+        if len(seen) > MAX_SEEN_RANGES:
+            seen.drop_lowest()
         return False
 
     def note(self, event: Event) -> None:

@@ -21,6 +21,7 @@ class Stream(Generic[T]):
 
     Ends when the fleet is closed, when it is closed itself, or when nothing came for `timeout`
     seconds (None: never). `dropped` counts records lost because nobody fetched them in time.
+    `reads` says that readings are what somebody wants here, of `node` or (None) of all.
     """
 
     def __init__(
@@ -29,7 +30,12 @@ class Stream(Generic[T]):
         timeout: float | None = None,
         on_close: Callable[[Stream[Any]], None] | None = None,
         limit: int = MAX_WAITING,
+        *,
+        reads: bool = False,
+        node: str | None = None,
     ) -> None:
+        self.reads = reads
+        self.node = node
         self.timeout = timeout
         self.limit = limit
         self.dropped = 0
@@ -74,6 +80,10 @@ class Stream(Generic[T]):
             self._changed.notify_all()
         if self._on_close is not None:
             self._on_close(self)
+
+    def reads_of(self, node: str) -> bool:
+        """Whether readings of `node` go to somebody here, which puts them on record."""
+        return self.reads and not self._closed and self.node in (None, node)
 
     def offer(self, event: Any) -> None:
         """Called by the fleet for everything that arrives."""

@@ -132,6 +132,7 @@ WIFI_PASSWORD=
 GITIGNORE = """\
 .env
 build/
+.fieldhand/
 """
 
 

@@ -36,7 +36,8 @@ def test_init_writes_once_and_never_overwrites(tmp_path, monkeypatch, capsys):
     (tmp_path / ".gitignore").write_text("mine")
     code, out, _ = run(capsys, "init")
     assert code == 0 and out.split() == ["fleet.toml", ".env.example", ".gitignore"]
-    assert (tmp_path / ".gitignore").read_text().split() == ["mine", ".env", "build/"]
+    ignored = (tmp_path / ".gitignore").read_text().split()
+    assert ignored == ["mine", ".env", "build/", ".fieldhand/"]
     (tmp_path / "fleet.toml").write_text("# my own\n")
     code, out, err = run(capsys, "init")
     assert code == 2 and out == "" and err == "error: fleet.toml exists; it is left as it is\n"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from fieldhand.cli import broker, dialect, fleet, node, setup, watch
+from fieldhand.cli import broker, dialect, fleet, gaps, node, setup, watch
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -41,6 +41,7 @@ for command in (
     broker.broker,
     watch.watch,
     fleet.send,
+    gaps.gaps,
     node.node,
     dialect.dialect,
     setup.completion,

@@ -98,7 +98,7 @@ def send(
 
     # A typing mistake is told before the broker is bothered, where the node is known.
     values = values_for(nodes[node].dialect) if node in nodes else {}
-    with Fleet(broker=address, nodes=nodes) as fleet:
+    with Fleet(broker=address, nodes=nodes, received=False) as fleet:
         if node not in nodes:
             fleet.wait_known(node, DISCOVERY_S)
             values = values_for(fleet.node(node).dialect)

@@ -24,6 +24,7 @@ from fieldhand.cli.common import (
 if TYPE_CHECKING:
     from fieldhand.client import Fleet
     from fieldhand.records import Event
+    from fieldhand.streams import Stream
 
 REFRESH_PER_SECOND = 4
 
@@ -49,44 +50,41 @@ def watch(
 
     fleet_file = load_file(file, required=broker is None)
     address = broker_of(fleet_file, broker)
-    nodes = fleet_file.nodes if fleet_file is not None else {}
     deadline = None if seconds is None else time.monotonic() + seconds
-    with Fleet(broker=address, nodes=nodes) as fleet:
+    fleet = Fleet(fleet_file, broker=address)
+    # Before it connects: what is retained comes with the subscription.
+    with fleet.events(name) as events, fleet:
         try:
             if not as_json and sys.stdout.isatty():
-                _live(fleet, name, deadline)
+                _live(fleet, events, name, deadline)
             else:
-                _lines(fleet, name, deadline, as_json)
+                _lines(events, deadline, as_json)
         except KeyboardInterrupt:
             note("")
 
 
-def _lines(fleet: Fleet, name: str | None, deadline: float | None, as_json: bool) -> None:
+def _lines(events: Stream[Event], deadline: float | None, as_json: bool) -> None:
     from fieldhand.records import as_dict
 
-    with fleet.events(name) as events:
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            event = events.get(left) if left is None or left > 0 else None
-            if event is None:
-                return
-            if as_json:
-                emit(as_dict(event))
-            else:
-                click.echo(_line(event))
-                sys.stdout.flush()
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        event = events.get(left) if left is None or left > 0 else None
+        if event is None:
+            return
+        if as_json:
+            emit(as_dict(event))
+        else:
+            click.echo(_line(event))
+            sys.stdout.flush()
 
 
-def _live(fleet: Fleet, name: str | None, deadline: float | None) -> None:
+def _live(fleet: Fleet, events: Stream[Event], name: str | None, deadline: float | None) -> None:
     from rich.live import Live
 
     from fieldhand.livetable import LiveTable
 
     table = LiveTable(name)
-    with (
-        fleet.events(name) as events,
-        Live(table.render(fleet), refresh_per_second=REFRESH_PER_SECOND) as live,
-    ):
+    with Live(table.render(fleet), refresh_per_second=REFRESH_PER_SECOND) as live:
         while deadline is None or time.monotonic() < deadline:
             event = events.get(1 / REFRESH_PER_SECOND)
             while event is not None:
