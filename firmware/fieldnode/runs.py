@@ -4,8 +4,6 @@ The record of a run is written before it begins and after it ended: a power cut 
 at the next boot and yields no free run. Two small writes a run.
 """
 
-import os
-
 from micropython import const
 
 from . import log, store
@@ -28,11 +26,14 @@ class Runs:
         self._up_ms = 0  # when the link was up last
         self._save_ms = None  # when to try again
         self._before = None  # the record as it was before the last charge
+        before = len(store.damaged)
         self._records = store.load(FILE)
         self._grace_ms = {}
         self._guard = None
         self._leaking = ()
-        damaged = not self._sound()
+        damaged = len(store.damaged) > before or "file system" in store.damaged
+        damaged = not self._sound() or damaged
+        used_up = False
         kept, self._records = self._records, {}
         for table, relay in zip(config["actuators"], node.actuators):
             relay.runs = self
@@ -44,30 +45,29 @@ class Runs:
                 relay.budget = Budget(table, record, clock, config["utc_offset_min"] * 60)
                 if damaged:
                     relay.budget.use_up()
+                    used_up = True
             if "flow_meter" in table or "tank_min" in table:
                 from .guard import Guard
 
                 self._guard = self._guard or Guard(node, clock)
                 self._guard.add(relay, table, config)
-        if damaged:
-            text = "%s is damaged: the budgets of today count as used up" % FILE
+        if used_up:
+            text = "%s was damaged: the budgets of today count as used up" % FILE
             log.warning(text)
             node.notices.append("alert", {"severity": "warning", "message": text})
             self._save()
         self._report_cut(_CUT.get(cause, cause))
 
     def _sound(self):
-        """Whether the records are what was written, or none was."""
+        """Whether the records hold what can be counted with."""
         try:
-            os.stat(FILE)
             for record in self._records.values():
                 for key in ("day", "ms", "ml", "at"):
                     record.get(key, 0) + 0
-        except OSError:
-            return True
         except (AttributeError, TypeError):
             self._records = {}
-        return bool(self._records)
+            return False
+        return True
 
     def _report_cut(self, reason):
         cut = False
@@ -78,6 +78,7 @@ class Runs:
                 run.update({"event": "run", "actuator": relay.name, "reason": reason})
                 self._node.notices.append("event", run)
         if cut:
+            self._node.notices.flush()  # before the record that it is made from is gone
             self._save()
 
     # What a Relay calls.

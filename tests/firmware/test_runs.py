@@ -188,6 +188,7 @@ def test_the_reset_cause_tells_how_a_run_was_cut():
         assert events(made) == [("command", reason, None)], (cause, events(made))
         event = found(made)[0]
         assert event["id"] == "c1" and event["lease_ms"] == 60000, event
+        made.run(70000)
         made = bench(connect=False)
         made.link.connect()
         made.run(1)
@@ -313,6 +314,12 @@ def test_a_damaged_record_counts_as_used_up_until_tomorrow():
     with open(runs.FILE, "w") as file:
         file.write("{")
     assert run(bench(), 10) == 10  # without a budget there is nothing to lose
+    fresh_flash()
+    store.damaged.append("file system")  # made anew: who knows what was on it
+    try:
+        assert "today" in refusal(bench(daily_run_s=90))
+    finally:
+        store.damaged.clear()
 
 
 def test_records_of_relays_that_are_gone_are_dropped():
