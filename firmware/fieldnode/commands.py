@@ -4,18 +4,14 @@ from micropython import const
 
 from fieldproto.errors import MessageError
 
-from . import log
+from . import admission, log
 from .actions import ACCEPTED, DONE, Actions
 from .ledger import Ledger
 from .relay import Refused
 from .sensors.base import SensorError
 
-COMMAND_MAX_AGE_S = const(300)  # and as far in the future: then one of the clocks is wrong
-BUSY_FROM = const(12)  # answers that wait: no further command is carried out
-_MUTE_FROM = const(16)  # and from here on what is refused is only counted
+_MUTE_FROM = const(16)  # answers that wait: from here on what is refused is only counted
 FAILED = "failed"
-# Carried out twice, these leave what carrying them out once does.
-_REPEATABLE = ("sample", "set_interval", "set_led", "set_target")
 
 
 class Commands:
@@ -45,7 +41,7 @@ class Commands:
                     at_end = dialect.command(values["command"]).at_end
                     self.run(values, at_end, retained, dup)
                 elif record.kind == "config":
-                    why = self._stale(values, retained)
+                    why = admission.stale(values, retained, self._clock.epoch())
                     if why:
                         raise MessageError(dialect.name, "config", "", why)
                     self._configure(values)
@@ -53,11 +49,10 @@ class Commands:
             self._refuse(error)
 
     def on_oversize(self, topic, size):
-        dialect = self._node.dialect
-        kind = "?"
-        for message, _ in dialect.match(topic):
-            kind = message.kind
-        self._refuse(MessageError(dialect.name, kind, "", "%d bytes are too many" % size))
+        found = self._node.dialect.match(topic)
+        name = found[0][0].name if found else "?"
+        text = "%d bytes are too many" % size
+        self._refuse(MessageError(self._node.dialect.name, name, "", text))
 
     def _configure(self, values):
         settings = {}
@@ -73,14 +68,18 @@ class Commands:
         self.refused += 1
         log.warning("refused: %s" % error)
         node = self._node
-        if error.message == "?" or node.notices.replies() >= _MUTE_FROM:
-            node.sender.status_due()
-            return
+        kind = error.message
+        for message in node.dialect.messages:
+            if message.name == kind:
+                kind = message.kind
+                break
         text = str(error)[:200]
-        if error.message == "config":
+        if kind == "config":
             node.notices.append("alert", {"severity": "warning", "message": text})
-        else:
+        elif kind == "command" and node.notices.replies() < _MUTE_FROM:
             self._reply({"id": error.id, "command": error.command}, FAILED, None, text)
+        else:
+            node.sender.status_due()
 
     def run(self, command, at_end=False, retained=False, dup=False):
         """Carry out a decoded command (`Record.values`); every outcome is answered.
@@ -89,7 +88,8 @@ class Commands:
         """
         try:
             answer = self._ledger.find(command)
-            why = None if answer else self._unfit(command, retained, dup)
+            why = admission.stale(command, retained, self._clock.epoch())
+            why = why or admission.unfit(command, dup, self._node)
         except ValueError as error:
             answer, why = None, str(error)
         if answer:
@@ -123,7 +123,7 @@ class Commands:
         try:
             self._ledger.begin(command)
         except OSError as error:
-            if not _switches_off(command):
+            if not admission.switches_off(command):
                 raise Refused("not carried out, for it cannot be noted: %s" % error)
 
     def _again(self, command, answer):
@@ -134,32 +134,6 @@ class Commands:
             state, error = FAILED, self._cut
         if self._node.notices.replies() < _MUTE_FROM:
             self._reply(command, state, data, error)
-
-    def _stale(self, values, retained):
-        """Why this was not said just now, or None."""
-        if retained:
-            return "retained: may be stale"
-        time, now = values.get("time"), self._clock.epoch()
-        if time is None or now is None:
-            return None
-        if now - time > COMMAND_MAX_AGE_S:
-            return "expired: %d s old, the limit is %d s" % (now - time, COMMAND_MAX_AGE_S)
-        if time - now > COMMAND_MAX_AGE_S:
-            return "%d s in the future: the sender's clock or the node's is wrong" % (time - now)
-        return None
-
-    def _unfit(self, command, retained, dup):
-        """Why `command` is not to be carried out now, or None."""
-        why = self._stale(command, retained)
-        if why or _switches_off(command):
-            return why
-        if self._node.restarting:
-            return "the node is about to restart"
-        if dup and command["id"] is None and command["action"] not in _REPEATABLE:
-            return "may have been carried out: it was delivered before, and has no id"
-        if self._node.notices.replies() >= BUSY_FROM:
-            return "busy: %d answers wait to be sent" % BUSY_FROM
-        return None
 
     def answer(self, command, state, data=None, error=None):
         """Queue the reply to `command`, and keep it for when the command comes again."""
@@ -220,8 +194,3 @@ class Commands:
             self.answer(command, FAILED, error=str(error))
         else:
             self.answer(command, DONE, {"offset": offset})
-
-
-def _switches_off(command):
-    # Never refused for want of room, of flash or of certainty.
-    return command["action"] == "actuate" and not command["params"]["state"]

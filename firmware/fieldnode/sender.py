@@ -24,11 +24,14 @@ class Sender:
         """Publish what the link takes; milliseconds until there is more to do."""
         entry = self.notices.next()
         while entry is not None:
-            pid = self._publish(self._reports.notice(entry))
+            packet = self._reports.notice(entry)
+            pid = self._publish(packet)
             if pid is None:
                 return _BUSY_MS
             if pid:
                 self.notices.sent(entry, pid)
+                if packet.retain:  # an answer on the status: that is the one that was due
+                    self._status_ms = self._clock.ms() + self._status_interval_ms
             else:
                 self.notices.discard(entry)
             entry = self.notices.next()

@@ -402,6 +402,8 @@ class Fleet:
             event = from_record(record, now, message.retain)
             if isinstance(event, Alert) and event.sensor is not None:
                 event = replace(event, sensor=dialect.quantity(event.sensor))
+            if message.retain and isinstance(event, Reply):
+                continue  # a status that is kept may carry an answer: it was given long ago
             if event is not None:
                 pairs.append((record.message, event))
         # An answer that names its command goes before the status it came with, which may also

@@ -1,4 +1,4 @@
-# heapsize: 400k
+# heapsize: 600k
 """Commands and their answers, all five dialects, as mosquitto_sub would see them."""
 
 from fake_node import Bench, FakeSensor, fresh_flash
