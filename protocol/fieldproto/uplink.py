@@ -18,22 +18,23 @@ def _provenance(prefix):
     )
 
 
+# Scalars have no `means`: a name under `also`, which may be the same, is not theirs.
 EXT_FIELDS = (
-    Field("boot", "string", means="boot", hi=32),
-    Field("seq", "int", means="seq", lo=0),
-    Field("ms", "int", means="ms", lo=0, unit="ms"),
-    Field("q", "string", means="q", values=_QUALITIES),
+    Field("boot", "string", hi=32),
+    Field("seq", "int", lo=0),
+    Field("ms", "int", lo=0, unit="ms"),
+    Field("q", "string", values=_QUALITIES),
     Field("also", "object", means="also"),
     Field("also.*", "any"),
-    Field("id", "string", means="id", lo=1, hi=MAX_ID),
+    Field("id", "string", lo=1, hi=MAX_ID),
     Field("ack", "object", means="ack"),
     Field("ack.id", "string", hi=MAX_ID),
     Field("ack.command", "string"),
     Field("ack.state", "string", values=("accepted", "done", "failed"), required=True),
     Field("ack.error", "string"),
     Field("ack.data", "object"),
-    Field("n", "int", means="n", lo=0, doc="number of an alert or event of this boot"),
-    Field("state", "string", means="state", values=("raised", "cleared"), doc="of an alert"),
+    Field("n", "int", lo=0, doc="number of an alert or event of this boot"),
+    Field("state", "string", values=("raised", "cleared"), doc="of an alert"),
     Field("alert", "object", means="alert"),
     Field("alert.severity", "string", values=("info", "warning", "critical"), required=True),
     Field("alert.message", "string", required=True),
