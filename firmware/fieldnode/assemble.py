@@ -8,8 +8,6 @@ from . import identity, log, store
 from .clock import Clock
 
 COMPLAIN_MS = 10000
-# What takes most memory to compile, up to 40 kB, and so comes while there is the most room.
-_LARGE = ("fieldnode.node", "fieldnode.link", "fieldnode.session", "fieldnode.wifi")
 
 
 def build(raw, fault, hal, nvs, crashes):
@@ -18,8 +16,6 @@ def build(raw, fault, hal, nvs, crashes):
     With a `fault`, `raw` is what NVS kept of node.json, or None. In an order that keeps the heap's
     high water low: check, forget the check, then the node.
     """
-    for name in _LARGE:
-        _load(name)
     config, fault = _check(raw, fault, nvs, crashes.safe)
     unsaved = None
     if not (fault or crashes.safe):

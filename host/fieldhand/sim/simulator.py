@@ -98,7 +98,7 @@ class Simulator:
         *,
         world: World | None = None,
         wiring: Wiring | None = None,
-        heap: str = "212k",
+        heap: str = "320k",
         files: Mapping[str, str | bytes] | None = None,
         nvs: Mapping[str, Mapping[str, int | bytes | str]] | None = None,
         mac: bytes | None = None,
