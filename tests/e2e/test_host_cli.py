@@ -83,6 +83,46 @@ def test_watch_in_plain_lines_one_node_for_some_seconds(project, broker):
     assert line.endswith("greenhouse reading air_temperature=24.3 °C, relative_humidity=56 %")
 
 
+EVENT = json.dumps(
+    {
+        "status": "online",
+        "_fh": {
+            "boot": "3-a1b2",
+            "event": {"event": "run", "actuator": "pump", "reason": "budget", "time": 1767225600,
+                      "boot": "3-a1b2", "n": 2, "ms": 61000, "q": "synced"},
+        },
+    }
+).encode()  # fmt: skip
+
+
+def test_watch_shows_what_happened_on_a_node(project, broker):
+    process = fieldhand("watch", "--json", "--node", "greenhouse", *at(broker), cwd=project)
+    plain = fieldhand("watch", "--node", "greenhouse", *at(broker), cwd=project)
+    broker.publish("devices/greenhouse/data", b'{"temperatureC": 24.3}', retain=True)
+    assert json.loads(process.stdout.readline())["kind"] == "reading"
+    assert "reading" in plain.stdout.readline()
+    broker.publish("devices/greenhouse/status", EVENT)
+    assert json.loads(process.stdout.readline())["kind"] == "status"
+    event = json.loads(process.stdout.readline())
+    assert event.pop("received_at")
+    assert event == {
+        "kind": "event",
+        "node": "greenhouse",
+        "dialect": "plantnanny",
+        "event": "run",
+        "data": {"actuator": "pump", "reason": "budget"},
+        "time": 1767225600,
+        "provenance": {"boot": "3-a1b2", "seq": 2, "ms": 61000, "quality": "synced"},
+    }
+    assert "status" in plain.stdout.readline()
+    line = plain.stdout.readline().strip()
+    assert line.endswith("greenhouse event run actuator=pump reason=budget")
+    for each in (process, plain):
+        each.send_signal(signal.SIGINT)
+        assert each.wait(10) == 0
+        assert "Traceback" not in each.stderr.read()
+
+
 def test_watch_on_a_terminal_is_a_live_table(project, broker):
     import pty
 

@@ -226,6 +226,25 @@ def test_alert_sensor_has_its_canonical_name(fleet, device):
     assert (alert.sensor, alert.severity) == ("water_temperature", "critical")
 
 
+def test_alerts_and_events_told_twice_are_heard_once(fleet, device):
+    alerts, events = fleet.alerts(timeout=5), fleet.node_events(timeout=5)
+    heard = []
+    fleet.on_node_event(heard.append)
+    for n in (1, 1, 2):
+        origin = {"boot": "3-a1b2", "n": n, "ms": 5, "q": "synced"}
+        carried = {**origin, "event": "outage", "seconds": n, "time": 1767225600}
+        device.publish("devices/plant/status", {"status": "online", "_fh": {"event": carried}})
+        device.publish(
+            "devices/org-123/pool/alert",
+            {"severity": "info", "message": "x", "timestamp": STAMP, "_fh": origin},
+        )
+    assert [next(events).data["seconds"] for _ in range(2)] == [1, 2]
+    assert [next(alerts).provenance.seq for _ in range(2)] == [1, 2]
+    until(lambda: len(heard) == 2)
+    until(lambda: fleet.counts.duplicates == 2)
+    assert (fleet.counts.events, fleet.counts.alerts) == (2, 2)
+
+
 def test_callbacks_may_send_and_wait_and_fail(fleet, device, caplog):
     states = []
 

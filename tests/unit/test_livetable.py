@@ -5,7 +5,7 @@ from rich.console import Console
 
 from fieldhand.client import BrokerAddress, FleetCounts, NodeView
 from fieldhand.livetable import SPARK_WIDTH, LiveTable, age, sparkline
-from fieldhand.records import Alert, Reading, Status
+from fieldhand.records import Alert, NodeEvent, Reading, Status
 
 
 def test_sparkline_spans_its_own_range():
@@ -46,6 +46,7 @@ def test_a_row_shows_state_values_sparklines_queue_and_age():
         reading = Reading("p[1]", "dese", {"ph": 7.0 + value, "orp": 650}, None, now)
         table.add(reading)
     table.add(Alert("p[1]", "dese", "warning", "pH above 7.8", "ph", 8.0, 7.8, None, now))
+    table.add(NodeEvent("p[1]", "dese", "run", {"reason": "dry run"}, None, now))
     status = Status("p[1]", "dese", "online", {"queued": 4}, None, now)
     shown = text_of(
         table,
@@ -58,6 +59,7 @@ def test_a_row_shows_state_values_sparklines_queue_and_age():
     spark = next(line for line in shown.splitlines() if "ph" in line and "▁" in line)
     assert sum(spark.count(block) for block in "▁▂▃▄▅▆▇█") == SPARK_WIDTH
     assert "pH above 7.8" in shown and "not heard" in shown
+    assert "p[1] run reason=dry run" in shown
     assert "2 readings" in shown and "1 refused" in shown
     assert " 4 " in shown
 
