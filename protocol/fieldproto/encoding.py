@@ -7,7 +7,16 @@ from .messages import ATTRIBUTES, EXT, Packet
 from .schema import MAX_NUMBER, FieldError, is_level, put_wild, read, rounded, write
 
 # Ends of a run that nobody asked for.
-_UNWANTED = ("dry run", "link lost", "power", "budget", "crash", "error")
+_UNWANTED = (
+    "dry run",
+    "link lost",
+    "power",
+    "budget",
+    "timeout",
+    "crash",
+    "watchdog",
+    "error",
+)
 
 
 def encode(d, kind: str, node: str, values: dict, ext: "dict | None" = None) -> Packet:

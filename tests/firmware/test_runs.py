@@ -1,4 +1,4 @@
-# heapsize: 2M
+# heapsize: 8M
 """Budgets, rest and the end of every run, through reboots, power cuts and a full flash."""
 
 import json
@@ -6,12 +6,14 @@ import os
 
 from fake_node import EPOCH, Bench, FakeHal, fresh_flash
 from fieldtest import raises
+from flash import Flash, umount
 
 from fieldnode import runs, store
 from fieldnode.relay import Refused
 
 PUMP = {"name": "pump", "pin": 26, "max_run_s": 60}
 DAY_S = 86400
+WEAR = 0.3  # erases a run
 COMMAND = "devices/n1/command"
 
 
@@ -329,3 +331,46 @@ def test_records_of_relays_that_are_gone_are_dropped():
     with open(runs.FILE) as file:
         assert list(json.load(file)) == ["valve"]
     assert runs.FILE + ".new" not in os.listdir()
+
+
+def on_flash(path="/runs"):
+    """An empty littlefs of a board's block size as the node's file system."""
+    flash = Flash(16).format().mount(path)
+    os.chdir(path)
+    return flash
+
+
+def test_a_power_cut_at_any_write_of_a_run_leaves_the_budget_charged():
+    flash = on_flash()
+    made = bench(daily_run_s=90)
+    run(made, 10)
+    cuts = []
+
+    def cut(flash):
+        cuts.append((made.hal.pins[26].value(), flash.torn(flash.pending() // 2)))
+
+    flash.before = cut
+    made.relays[0].on(60000)
+    made.run(20000)
+    made.relays[0].off("stopped")
+    flash.before = None
+    umount("/runs")
+    assert len(cuts) >= 4
+    for level, copy in cuts:  # before the run, in it, after it
+        copy.mount("/runs")
+        os.chdir("/runs")
+        used = store.load(runs.FILE)["pump"]["ms"]
+        assert used == 70000 if level else used in (10000, 70000, 30000), (level, used)
+        umount("/runs")
+
+
+def test_runs_do_not_wear_the_flash():
+    flash = on_flash()
+    made = bench(daily_run_s=86400)
+    run(made, 1)
+    before = flash.erases
+    for _ in range(200):
+        run(made, 1)
+    umount("/runs")
+    print("erases a run: %.3f" % ((flash.erases - before) / 200))
+    assert (flash.erases - before) / 200 <= WEAR
