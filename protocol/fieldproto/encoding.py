@@ -6,9 +6,8 @@ from .errors import MessageError
 from .messages import ATTRIBUTES, EXT, Packet
 from .schema import MAX_NUMBER, FieldError, is_level, put_wild, read, rounded, write
 
-# Ends of a run that nobody asked for.
+# Ends of a run that nobody asked for. Of a dry run and of a leak the node makes an alert itself.
 _UNWANTED = (
-    "dry run",
     "link lost",
     "power",
     "budget",

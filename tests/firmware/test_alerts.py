@@ -237,17 +237,18 @@ def test_to_the_letter_a_failed_sensor_is_an_alert_in_plain_words():
 
 
 def test_an_unwanted_end_of_a_run_is_dese_s_alert_to_the_letter_and_an_event_else():
-    run = {"event": "run", "actuator": "acid", "by": "dosing", "reason": "dry run", "ran_ms": 9000}
+    run = {"event": "run", "actuator": "acid", "by": "dosing", "reason": "budget", "ran_ms": 9000}
     bench = pool(extras=False)
     bench.node.notices.append("event", dict(run))
     bench.node.notices.append("event", dict(run, reason="done"))
+    bench.node.notices.append("event", dict(run, reason="dry run"))  # an alert says so
     bench.node.notices.append("event", {"event": "outage", "cause": "x", "seconds": 3, "count": 1})
     bench.node.notices.append(
         "event", {"event": "crash", "traceback": "Traceback\n  line 1\nValueError: 7\n", "count": 2}
     )
     bench.run(SECOND)
     assert [(a["severity"], a["message"]) for a in alerts(bench)] == [
-        ("warning", "acid ended: dry run"),
+        ("warning", "acid ended: budget"),
         ("warning", "the node crashed: ValueError: 7"),
     ]
     assert not len(bench.node.notices), "what it has no word for is dropped, without an error"

@@ -107,17 +107,17 @@ def test_an_event_has_its_own_time_and_provenance_and_its_tenant():
     found = decode(
         "solar", "company/acme/machine/m1/status",
         status="Running", water=25.0,
-        _fh={"boot": "4-ffff", "event": {**CARRIED, "event": "run", "reason": "budget", "n": 7}},
+        _fh={"boot": "4-ffff", "event": {**CARRIED, "event": "run", "reason": "power", "id": "c"}},
     )  # fmt: skip
     assert [type(event) for event in found] == [Status, NodeEvent]
     event = found[1]
     assert (event.event, event.time, event.tenant) == ("run", 1737972000, {"company": "acme"})
-    assert event.data == {"reason": "budget"}
+    assert event.data == {"reason": "power", "id": "c"}
     origin = event.provenance
     assert (origin.boot, origin.seq, origin.ms, origin.quality) == ("3-a1b2", 7, 61000, "synced")
     data = as_dict(event)
     assert data["kind"] == "event" and data["data"]["reason"] == "budget"
-    assert in_words(event) == "run reason=budget"
+    assert in_words(event) == "run reason=power id=c"
 
 
 def test_an_alert_on_a_status_that_clears():
