@@ -116,7 +116,7 @@ def test_an_event_has_its_own_time_and_provenance_and_its_tenant():
     origin = event.provenance
     assert (origin.boot, origin.seq, origin.ms, origin.quality) == ("3-a1b2", 7, 61000, "synced")
     data = as_dict(event)
-    assert data["kind"] == "event" and data["data"]["reason"] == "budget"
+    assert data["kind"] == "event" and data["data"]["reason"] == "power"
     assert in_words(event) == "run reason=power id=c"
 
 
