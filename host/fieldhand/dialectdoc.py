@@ -30,6 +30,7 @@ def describe(dialect: Dialect) -> dict[str, Any]:
                 "topics": list(message.topics),
                 "qos": message.qos,
                 "retain": message.retain,
+                "batch": message.batch,
                 "fields": [_field(field) for field in message.fields],
             }
             for message in dialect.messages

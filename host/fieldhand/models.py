@@ -9,12 +9,20 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    create_model,
+)
 
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
 from fieldproto import schema
-from fieldproto.messages import EXT
+from fieldproto.messages import EXT, Message
 from fieldproto.timestamps import parse_utc
 from fieldproto.uplink import EXT_FIELDS
 
@@ -30,6 +38,18 @@ class _Open(Payload):
 
 
 @cache
+def adapter(dialect: str, message: str) -> TypeAdapter[Any]:
+    """Validates whatever payload a message may have: its model, or a list of them where the
+    dialect sends several in one. Raises FieldhandError as `model`.
+    """
+    one: Any = model(dialect, message)
+    limit = _message(dialect, message).batch
+    if limit:
+        one = one | Annotated[list[one], Field(min_length=1, max_length=limit)]
+    return TypeAdapter(one)
+
+
+@cache
 def model(dialect: str, message: str) -> type[Payload]:
     """The model of a message: `model("dese", "telemetry").model_validate_json(payload)`.
 
@@ -37,9 +57,14 @@ def model(dialect: str, message: str) -> type[Payload]:
     an underscore behind. Raises FieldhandError for an unknown dialect or message. Commands are not
     covered: their parameters depend on the command.
     """
+    found = _message(dialect, message)
+    return _model(f"{dialect}_{message}", {f.name: f for f in found.fields}, "", True)
+
+
+def _message(dialect: str, message: str) -> Message:
     for found in dialect_table.unbound(dialect).messages:
         if found.name == message and found.kind != "command":
-            return _model(f"{dialect}_{message}", {f.name: f for f in found.fields}, "", True)
+            return found
     raise FieldhandError(f"dialect {dialect} has no message {message} with a model")
 
 

@@ -20,7 +20,11 @@ Schema = dict[str, Any]
 def payload(dialect: Dialect, message: Message) -> Schema:
     """The schema of a message's payload, the extension key included."""
     if message.kind != "command":
-        return _with_extension(table(message.fields))
+        one = _with_extension(table(message.fields))
+        if not message.batch:
+            return one
+        several = {"type": "array", "items": one, "minItems": 1, "maxItems": message.batch}
+        return {"oneOf": [one, several]}
     found = [_command(message, command) for command in dialect.commands]
     return found[0] if len(found) == 1 else {"oneOf": found}
 

@@ -11,8 +11,9 @@ def decode(
 ) -> "list[Record]":
     """The records in a message that reached `receiver`. Raises MessageError only.
 
-    One record, or more where a status also carries an answer, an alert or an event. A node passes
-    its own id as `node`: messages for another are refused.
+    One record, or more where a status also carries an answer, an alert or an event, or where the
+    payload is a list of readings. A node passes its own id as `node`: messages for another are
+    refused.
     """
     found = []
     for pair in d.match(topic):
@@ -25,8 +26,17 @@ def decode(
         obj = loads(payload)
     except ValueError as error:
         raise MessageError(d.name, message.name, "", str(error)) from None
+    if isinstance(obj, list) and receiver == "host":
+        from . import batches
+
+        return batches.decode(d, found, obj)
     if not isinstance(obj, dict):
         raise MessageError(d.name, message.name, "", "is not a JSON object")
+    return decode_one(d, found, obj, node)
+
+
+def decode_one(d, found, obj, node):
+    """The records in `obj`, which is one of the messages of `found`, as `Dialect.match` has it."""
     ext = obj.get(EXT)
     ext_id = _text(ext, "id") if isinstance(ext, dict) else None
     for message, names in found:  # noqa: B007 - the pair found last is used below

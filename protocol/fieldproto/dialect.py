@@ -80,6 +80,15 @@ class Dialect:
     encode_partial = encoding.encode_partial
     decode = decoding.decode
 
+    def encode_batch(self, node: str, entries: "list[tuple[dict, dict | None]]") -> Packet:
+        """The packet of several readings, (values, ext) each. Raises MessageError.
+
+        As many as `batch` of the reading message says, at most.
+        """
+        from . import batches
+
+        return batches.encode(self, node, entries)
+
     def encode_command(
         self,
         node: str,

@@ -25,6 +25,8 @@ class Message:
     `topics` are templates ("devices/{node}/data"); the first is the default, a second a legacy
     form that the host hears too. `sender` is "node" or "host". `when` = (field, word) tells the
     message from others on its topic. `params` is the path under which a command's parameters lie.
+    `batch` is how many readings one payload may hold as a JSON list, 0 where the document knows of
+    no such list.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Message:
         when: "tuple | None" = None,
         params: str = "",
         max_bytes: int = 0,
+        batch: int = 0,
     ) -> None:
         self.name = name
         self.topics = topics
@@ -50,6 +53,7 @@ class Message:
         self.when = when
         self.params = params
         self.max_bytes = max_bytes
+        self.batch = batch
 
 
 class Command:

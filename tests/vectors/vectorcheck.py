@@ -1,7 +1,8 @@
 """Runs a vectors file against fieldproto; the same code on CPython and on MicroPython.
 
 Each vector is a payload copied from a seed document: decoding it must give `values`, and encoding
-those must give the payload again (a null in a document is a field left out). The vectors under
+those must give the payload again (a null in a document is a field left out). Where several
+readings stand in one payload, both are lists. The vectors under
 `extension` are what this project adds to a document: notices and readings that a status carries.
 """
 
@@ -12,6 +13,8 @@ from fieldproto import dialects
 
 def near(a, b):
     """Equal, floats to the ESP32's single precision."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all([near(a[i], b[i]) for i in range(len(a))])
     if isinstance(a, dict) and isinstance(b, dict):
         return set(a) == set(b) and all([near(a[key], b[key]) for key in a])
     if isinstance(a, bool) or isinstance(b, bool) or isinstance(a, str) or isinstance(b, str):
@@ -24,6 +27,8 @@ def near(a, b):
 def without_nulls(obj):
     if isinstance(obj, dict):
         return {key: without_nulls(obj[key]) for key in obj if obj[key] is not None}
+    if isinstance(obj, list):
+        return [without_nulls(entry) for entry in obj]
     return obj
 
 
@@ -44,13 +49,14 @@ def check(book, vector):
     records = dialect.decode(
         topic, json.dumps(payload).encode(), receiver, node if receiver == "node" else None
     )
-    assert len(records) == 1, (name, records)
-    record = records[0]
-    assert record.kind == kind and record.node == node, (name, record)
-    got = without_nulls(record.values)
-    for option in book["options"]:
-        assert got.pop(option) == book["options"][option], name
-    assert near(got, values), (name, got, values)
+    wanted = values if isinstance(payload, list) else [values]
+    assert len(records) == len(wanted), (name, records)
+    for i in range(len(wanted)):
+        assert records[i].kind == kind and records[i].node == node, (name, records[i])
+        got = without_nulls(records[i].values)
+        for option in book["options"]:
+            assert got.pop(option) == book["options"][option], name
+        assert near(got, wanted[i]), (name, got, wanted[i])
 
     if kind == "command":
         packet = dialect.encode_command(
@@ -60,6 +66,8 @@ def check(book, vector):
         packet = dialect.encode_reply(node, vector["reply"], {})
     elif kind == "config":
         return  # written by a backend; the node only reads it
+    elif isinstance(payload, list):
+        packet = dialect.encode_batch(node, [(entry, None) for entry in wanted])
     elif vector.get("will"):
         packet = dialect.will(node, values)
     else:

@@ -75,8 +75,10 @@ def _print(document: dict[str, Any]) -> None:
     for message in document["messages"]:
         arrow = "node -> host" if message["sender"] == "node" else "host -> node"
         retained = ", retained" if message["retain"] else ""
+        several = f", up to {message['batch']} in a list" if message["batch"] else ""
         click.echo(
-            f"\n{message['name']} ({message['kind']}, {arrow}, QoS {message['qos']}{retained})"
+            f"\n{message['name']} ({message['kind']}, {arrow},"
+            f" QoS {message['qos']}{retained}{several})"
         )
         for topic in message["topics"]:
             click.echo(f"  topic {topic}")
