@@ -119,7 +119,7 @@ def write(file: FleetFile, node: NodeConfig, folder: Path, *, source: bool = Fal
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name)
         else:
-            mpy.write(folder, *packages)
+            mpy.write(folder, *packages, short=True)
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         (folder / "node.json").write_text(text + "\n", "utf-8")
         if file.broker.tls_ca and "tls" in settings["broker"]:
@@ -138,7 +138,7 @@ def warnings(node: NodeConfig) -> list[str]:
     pins = {f"sensors[{i}].pin": s["pin"] for i, s in enumerate(node.sensors) if "pin" in s}
     pins.update({f"actuators[{i}].pin": a["pin"] for i, a in enumerate(node.actuators)})
     found = fleetsensors.warnings(node.name, pins, boards.load(node.board))
-    measured = {name for sensor in node.sensors for name in yields(sensor)}
+    measured = {name for sensor in node.sensors for name in yields(dict(sensor))}
     found += [
         f"[node.{node.name}.alerts] {name}: no sensor measures it, so no alert can come of it"
         for name in node.alerts
