@@ -1,4 +1,4 @@
-"""The node's Python compiled to MicroPython's bytecode, which takes a third of the heap to load.
+"""The node's Python compiled to MicroPython's bytecode, which spares it the compiling.
 
 Format 6 without native code: one file serves MicroPython 1.19 to 1.29 on any chip.
 """
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from fieldhand import paths
+from fieldhand import paths, shrink
 from fieldhand.errors import FieldhandError
 
 # What only a host reads of the packages that both run, and what only a frozen image can use.
@@ -36,41 +36,41 @@ def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def write(folder: Path, *parts: Path, optimize: int = 0) -> None:
+def write(folder: Path, *parts: Path, optimize: int = 0, short: bool = False) -> None:
     """Compile `parts` into `folder`, as fieldnode/node.mpy and so on.
 
     A traceback names the file as the package does, and the line: fieldnode/node.py. `optimize` is
-    as for `micropython.opt_level`. Raises MissingPart, and FieldhandError for a file that does not
-    compile or cannot be written.
+    as for `micropython.opt_level`; `short` shortens private names, see `shrink`. Raises
+    MissingPart, and FieldhandError for a file that does not compile or cannot be written.
     """
-    found = list(modules(*parts))
+    sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}
+    if short:
+        sources = _shrunk(tuple(sources.items()))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda item: compiled(item[1], item[0], optimize), found)
-        for (name, _), code in zip(found, made, strict=True):
+        made = pool.map(lambda item: compiled(item[0], item[1], optimize), sources.items())
+        for name, code in zip(sources, made, strict=True):
             target = (folder / name).with_suffix(".mpy")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(code)
 
 
-def compiled(path: Path, name: str, optimize: int = 0) -> bytes:
+def compiled(name: str, source: str, optimize: int = 0) -> bytes:
     """The .mpy of one file; `name` is what tracebacks call it. Kept by content, see `cache`."""
-    source = path.read_bytes()
     program, version = _compiler()
-    facts = f"{version}\0{optimize}\0{name}\0".encode()
-    kept = cache() / f"{hashlib.sha256(facts + source).hexdigest()}.mpy"
+    facts = f"{version}\0{optimize}\0{name}\0{source}"
+    kept = cache() / f"{hashlib.sha256(facts.encode()).hexdigest()}.mpy"
     try:
         return kept.read_bytes()
     except FileNotFoundError:
         pass
     kept.parent.mkdir(parents=True, exist_ok=True)
-    # From a file of our own: what is compiled is what was hashed, though it be edited meanwhile.
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         copy, out = Path(scratch, "source.py"), Path(scratch, "made.mpy")
-        copy.write_bytes(source)
+        copy.write_text(source, "utf-8")
         command = [program, f"-O{optimize}", "-s", name, "-o", str(out), str(copy)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S)
         if done.returncode:
-            raise FieldhandError(f"{path} does not compile: {done.stderr.strip() or 'mpy-cross'}")
+            raise FieldhandError(f"{name} does not compile: {done.stderr.strip() or 'mpy-cross'}")
         code = out.read_bytes()
         out.replace(kept)  # in one step: another process finds all of it or nothing
     return code
@@ -83,6 +83,11 @@ def cache() -> Path:
         return root / "build" / "mpy"
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fieldhand" / "mpy"
+
+
+@functools.lru_cache(maxsize=2)
+def _shrunk(sources: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return shrink.shrink(dict(sources))
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def test_the_same_source_gives_the_same_bytes_wherever_it_lies(cache: Path, tmp_
         package = tmp_path / place / "fieldnode"
         package.mkdir(parents=True)
         (package / "clock.py").write_bytes((PACKAGES[0] / "clock.py").read_bytes())
-        mpy.write(tmp_path / place / "out", package)
+        mpy.write(tmp_path / place / "out", package, short=True)
         for kept in cache.iterdir():
             kept.unlink()
     made = contents(tmp_path / "here/out")

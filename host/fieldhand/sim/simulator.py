@@ -284,10 +284,10 @@ def _micropypath(workdir: Path, source: bool) -> str:
         for name, place in parts.items():
             (links / name).symlink_to(place, target_is_directory=True)
         return ":".join([*(f"../{_LINKS}/{name}" for name in parts), ".frozen"])
-    packages = [parts["firmware"] / "fieldnode", parts["protocol"] / "fieldproto"]
+    packages = (parts["firmware"] / "fieldnode", parts["protocol"] / "fieldproto")
+    mpy.write(links / "node", *packages, short=True)
     if "umqtt" in parts:
-        packages.append(parts["umqtt"] / "umqtt")
-    mpy.write(links / "node", *packages)
+        mpy.write(links / "node", parts["umqtt"] / "umqtt")
     mpy.write(links / "chip", *sorted(parts["standins"].glob("*.py")), optimize=3)
     return f"../{_LINKS}/chip:../{_LINKS}/node:.frozen"
 
