@@ -20,7 +20,7 @@ class Clock:
         self._ms = 0
         self._zero_s = None  # Unix time of ms() == 0
         self._synced_ms = 0
-        self._first_sync_ms = 0
+        self._first_sync_ms = None
 
     def ms(self):
         """Milliseconds since boot. Call it at least once in 6 days, half a wrap of the ticks."""
@@ -32,13 +32,21 @@ class Clock:
     def set(self, epoch):
         """The Unix time is `epoch` (int seconds) now."""
         now = self.ms()
-        if self._zero_s is None:
+        if self._first_sync_ms is None:
             self._first_sync_ms = now
         self._zero_s = epoch - now // 1000
         self._synced_ms = now
 
+    def restore(self, zero_s):
+        """The Unix time was `zero_s` at ms() == 0, by what an earlier boot knew."""
+        self._zero_s = zero_s
+
     def known(self):
         return self._zero_s is not None
+
+    def synced(self):
+        """Whether the network told the time since boot."""
+        return self._first_sync_ms is not None
 
     def age_ms(self):
         """Milliseconds since the time was last set."""
@@ -54,4 +62,5 @@ class Clock:
         """How the wall time of the instant `at_ms` came to be known."""
         if self._zero_s is None:
             return UNKNOWN
-        return SYNCED if at_ms >= self._first_sync_ms else BACKFILLED
+        first = self._first_sync_ms
+        return BACKFILLED if first is None or at_ms < first else SYNCED

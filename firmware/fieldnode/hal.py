@@ -1,6 +1,6 @@
 """The hardware, as the rest of the node sees it. Only this file and main.py import `machine`."""
 
-from time import gmtime
+from time import gmtime, time
 
 import esp32
 import machine
@@ -28,6 +28,8 @@ class Hal:
 
     def __init__(self):
         self._free_timers = list(range(_TIMERS))
+        # 2 kB that outlive a reset, not a power cut; the readings in RAM are copied there.
+        self.rtc_memory = machine.RTC().memory
         self.cause = None
 
     def pin_out(self, pin, value):
@@ -85,6 +87,10 @@ class Hal:
     def largest_block(self):
         """Bytes of the largest block ESP-IDF can give, to TLS say; MicroPython's heap apart."""
         return max([region[2] for region in esp32.idf_heap_info(esp32.HEAP_DATA)])
+
+    def rtc_seconds(self):
+        """Of a clock that goes on through a reset and begins anew when the power comes."""
+        return time()
 
     def ntp_time(self, host):
         """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""

@@ -63,9 +63,21 @@ def fill_secrets(config, nvs):
                 part[key] = value
 
 
-def boot_id():
-    """A random name for this boot, 8 hex digits."""
-    return hexlify(os.urandom(4)).decode()
+def next_boot(nvs, least=0):
+    """(number, random 16 bits) of this boot: one more than NVS counted and than `least`.
+
+    Where both are lost the random half tells it from earlier ones.
+    """
+    number = least
+    try:
+        number = max(least, int(nvs.get_str("boot") or 0))
+    except ValueError:
+        log.warning("NVS: boot is not a number")
+    try:
+        nvs.set_str("boot", str(number + 1))
+    except OSError as error:
+        log.warning("NVS: %s" % error)
+    return number + 1, int.from_bytes(os.urandom(2), "big")
 
 
 def _uuid4():

@@ -4,6 +4,7 @@ from micropython import const
 
 from . import log, store
 from .alerts import Alerts
+from .boots import Boots
 from .commands import Commands
 from .configuration import Configuration
 from .led import Led
@@ -17,7 +18,6 @@ from .timesync import TimeSync
 
 _MAX_WAIT_MS = const(1000)  # between two turns of the loop, and two feeds of the watchdog
 _RUNNING_WAIT_MS = const(50)  # while a relay is on: how late the end of a run may be reported
-_OUTBOX_LIMIT = const(200)
 _RESTART_MS = const(3000)  # a restart waits that long for its answer to be acknowledged
 _FLUSH_MS = const(200)  # and at least so long: the radio has to get the PUBACK out
 _RESTARTED = "restarted.json"  # there after a restart that was ordered
@@ -48,7 +48,11 @@ class Node:
         self._restart_ms = 0
         self._link = None
         self.notices = Notices(clock)
-        self.outbox = Outbox(_OUTBOX_LIMIT)
+        self.boots = Boots(hal, clock)
+        self.outbox = Outbox(
+            clock, hal, self.boots.boot, config["outbox_bytes"], config["outbox_flush_s"]
+        )
+        self.boots.begin(self.outbox.run, self.outbox.newest)
         self.alerts = Alerts(self.notices, dialect.word)
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
         self._sensor_watch = SensorWatch(self.sampler.failed, self.notices)
@@ -91,6 +95,8 @@ class Node:
         if self._link.up:
             self._sync()
             wait = min(wait, self.sender.step())
+        self.boots.step()
+        wait = min(wait, self.outbox.step(self._link.up))
         if self.restarting:
             wait = min(wait, self._restart_step())
         return wait
@@ -135,6 +141,7 @@ class Node:
         self.all_off("restart")
         self.session.close()  # without DISCONNECT: the will says that we are gone
         self.notices.flush()
+        self.outbox.close()
         try:
             store.overwrite(_RESTARTED, {"cause": "restart"})
         except OSError as error:

@@ -7,6 +7,8 @@ from micropython import const
 from fieldproto.errors import MessageError
 
 from . import log
+from .boots import boot_id
+from .clock import SYNCED
 from .version import VERSION
 
 # A dialect that requires a time gets this plus the seconds since boot while none is known; the
@@ -18,14 +20,12 @@ class Reports:
     """Packets about `node`, None where the dialect has no word for it."""
 
     def __init__(self, node, clock, reset_cause, fault):
-        from .identity import boot_id  # forgotten after the start
-
         self._node = node
         self._clock = clock
         self._reset_cause = reset_cause
         self._fault = fault
         self._needs_time = node.dialect.requires("time")
-        self._boot = {"boot": boot_id()}
+        self._boot = {"boot": boot_id(node.boots.boot)}
 
     def status(self):
         """Canonical values of the status, health included."""
@@ -53,6 +53,8 @@ class Reports:
             ("refused", node.commands.refused),
             ("unsendable", node.sender.unsendable),
             ("notices_dropped", node.notices.dropped),
+            ("corrupt", node.outbox.corrupt),
+            ("outbox_error", node.outbox.fault),
         ):
             if count:
                 values[name] = count
@@ -82,11 +84,15 @@ class Reports:
         values = {"firmware": VERSION, "time": self.time(self._clock.ms())}
         return self._node.dialect.will(self._node.id, values)
 
-    def reading(self, seq, ms, values):
-        values["time"] = self.time(ms)
+    def reading(self, boot, seq, ms, epoch, values):
+        """A reading as `Outbox.take` gives it; `values` is added to."""
+        quality = SYNCED
+        if not epoch:
+            epoch, quality = self._node.boots.dated(boot, ms)
+        values["time"] = self._required(epoch, ms)
         values["uptime"] = ms // 1000
         values["firmware"] = VERSION
-        ext = dict(self._boot, seq=seq, ms=ms, q=self._clock.quality(ms))
+        ext = {"boot": boot_id(boot), "seq": seq, "ms": ms, "q": quality}
         dialect = self._node.dialect
         try:
             return dialect.encode("reading", self._node.id, values, ext)
@@ -112,9 +118,10 @@ class Reports:
         kind, values, _, ms, n, origin = entry
         dialect = self._node.dialect
         boot, epoch, quality = origin or self.origin(ms)
-        if epoch is None and self._needs_time:
-            epoch = _UNSET_EPOCH + ms // 1000
-        values["time"] = epoch
+        if epoch is None and origin:
+            number, random = boot.split("-")
+            epoch, quality = self._node.boots.dated((int(number), int(random, 16)), ms)
+        values["time"] = self._required(epoch, ms)
         ext = self._boot
         status = self._carrier()
         if kind == "reply" and values["id"] is None and dialect.requires("id"):
@@ -136,7 +143,9 @@ class Reports:
 
     def time(self, ms):
         """Unix seconds of the instant `ms`, as far as known or required."""
-        epoch = self._clock.epoch(ms)
+        return self._required(self._clock.epoch(ms), ms)
+
+    def _required(self, epoch, ms):
         if epoch is None and self._needs_time:
             return _UNSET_EPOCH + ms // 1000
         return epoch

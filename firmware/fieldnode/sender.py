@@ -19,6 +19,8 @@ class Sender:
         self._clock = clock
         self._status_interval_ms = status_interval_ms
         self._status_ms = 0
+        self._held = None  # the packet of the reading taken, which the link had no room for
+        self._again = 0  # the packet id under which it went out before
 
     def step(self):
         """Publish what the link takes; milliseconds until there is more to do."""
@@ -40,26 +42,35 @@ class Sender:
             if self._publish(self._reports.status_packet()) is None:
                 return _BUSY_MS
             self._status_ms = now + self._status_interval_ms
-        reading = self.outbox.next()
-        while reading is not None:
-            seq, ms, values = reading
-            pid = self._publish(self._reports.reading(seq, ms, values))
+        while self._held is not None or self._take():
+            pid = self._publish(self._held, self._again)
             if pid is None:
                 return _BUSY_MS
-            if pid:
-                self.outbox.sent(seq, pid)
-            else:
-                self.outbox.discard(seq)
-                self.unsendable += 1
-            reading = self.outbox.next()
+            self._held = None
+            self.outbox.sent(pid)
+            self.unsendable += not pid
         return max(self._status_ms - now, 0)
+
+    def _take(self):
+        """Hold the next reading's packet until the link takes it. False when none waits."""
+        while True:
+            reading = self.outbox.take()
+            if reading is None:
+                return False
+            self._again = reading[5]
+            self._held = self._reports.reading(*reading[:5])
+            if self._held is not None:
+                return True
+            self.unsendable += 1
+            self.outbox.sent(0)
 
     def status_due(self):
         self._status_ms = self._clock.ms()
 
     def on_up(self):
         """A new connection: birth first, then what was not acknowledged on the last one."""
-        self.outbox.unsend()
+        self._held = None
+        self.outbox.unsend(self.link.session.session_present)
         self.notices.unsend()
         self.status_due()
 
@@ -67,12 +78,12 @@ class Sender:
         if not self.outbox.acknowledged(pid):
             self.notices.acknowledged(pid)
 
-    def _publish(self, packet):
+    def _publish(self, packet, pid=0):
         """Packet id; None: try again later; 0: it can never be sent."""
         if packet is None:
             return 0
         try:
-            return self.link.publish(packet.topic, packet.payload, packet.retain, packet.qos)
+            return self.link.publish(packet.topic, packet.payload, packet.retain, packet.qos, pid)
         except ValueError as error:
             log.warning(str(error))
             return 0

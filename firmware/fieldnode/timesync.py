@@ -23,7 +23,7 @@ class TimeSync:
         """Call it while Wi-Fi is up. Takes seconds at worst."""
         clock = self._clock
         now = clock.ms()
-        if now < self._next_ms or clock.known() and clock.age_ms() < _MAX_AGE_MS:
+        if now < self._next_ms or clock.synced() and clock.age_ms() < _MAX_AGE_MS:
             return
         try:
             clock.set(self._hal.ntp_time(self._host))

@@ -133,6 +133,8 @@ class FakeHal:
         self.led = FakePwm()
         self.resets = 0
         self.epoch = EPOCH
+        self.strings = FakeNvs()
+        self.power_cut()
 
     def pin_out(self, pin, value):
         self.pins[pin] = FakePin(value)
@@ -153,6 +155,22 @@ class FakeHal:
     def adc(self, pin):
         self.inputs[pin] = FakeAdc()
         return self.inputs[pin]
+
+    def nvs(self, namespace):
+        return self.strings
+
+    def power_cut(self):
+        """What a reset leaves and a power cut does not."""
+        self.rtc_kept = b""
+        self._powered = self._time.now
+
+    def rtc_memory(self, data=None):
+        if data is None:
+            return self.rtc_kept
+        self.rtc_kept = bytes(data)
+
+    def rtc_seconds(self):
+        return (self._time.now - self._powered) // 1000
 
     def reset_cause(self):
         return self.cause
@@ -219,6 +237,7 @@ class FakeLink:
 
     window = 8
     fails = None
+    session_present = False  # whether the broker keeps the session
 
     def __init__(self, node):
         self.node = node
@@ -228,6 +247,8 @@ class FakeLink:
         self.flight = []
         self.will = None
         self.closed = False
+        self.pids = []  # of `sent`
+        self.session = self
         self._pid = 0
 
     def connect(self):
@@ -259,14 +280,17 @@ class FakeLink:
             self._dial()
         return 1000
 
-    def publish(self, topic, payload, retain=False, qos=0):
+    def publish(self, topic, payload, retain=False, qos=0, pid=0):
         if not self.up or len(self.flight) >= self.window:
             return None
         assert qos == 1, "every message of the five dialects is QoS 1"
-        self._pid += 1
-        self.flight.append(self._pid)
+        if not pid:
+            self._pid += 1
+            pid = self._pid
+        self.flight.append(pid)
+        self.pids.append(pid)
         self.sent.append((topic, json.loads(payload), retain))
-        return self._pid
+        return pid
 
     def ack_all(self):
         for pid in self.flight:
