@@ -4,7 +4,7 @@
 import json
 import os
 
-from fake_node import EPOCH, Bench, FakeSensor, fresh_flash
+from fake_node import EPOCH, Bench, FakeHal, FakeSensor, fresh_flash
 
 from fieldnode import notices as module
 from fieldnode import store
@@ -227,3 +227,25 @@ def test_a_restart_takes_what_waits_along():
     bench.run(4 * SECOND)
     assert bench.hal.resets and json.load(open(FILE))["waiting"][0][0] == "event"
     assert module.SAVE_AFTER_MS == 5000 and module.SAVE_EVERY_MS == 60000  # as the README says
+
+
+def test_an_event_of_a_boot_without_a_clock_is_dated_by_the_next():
+    fresh_flash()
+    before = pool(connect=False, epoch=None)
+    before.run(SECOND)
+    before.node.notices.append("event", {"event": "run", "reason": "link lost"})
+    before.run(9 * SECOND)
+
+    def after_a_reset(time):
+        hal = FakeHal(time)
+        hal.strings, hal.rtc_kept = before.hal.strings, before.hal.rtc_kept
+        hal._powered = time.now - 10 * SECOND
+        return hal
+
+    bench = pool(connect=False, hal=after_a_reset, epoch=EPOCH + 100)
+    bench.run(SECOND)
+    bench.link.connect()  # NTP answers, EPOCH + 100 at second 11 since the power came
+    bench.run(SECOND)
+    (event,) = [o["_fh"]["event"] for _, o, _ in bench.link.sent if "event" in o["_fh"]]
+    assert event["q"] == "backfilled" and event["boot"].startswith("1-"), event
+    assert EPOCH + 89 <= event["time"] <= EPOCH + 91, event
