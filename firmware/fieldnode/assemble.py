@@ -36,6 +36,8 @@ def build(raw, fault, hal, nvs, crashes):
         sensors, relays = _parts(config, hal, clock)
     except ValueError as error:  # a pin the chip does not have, or not for that
         fault = "node.json: %s" % error  # never half a node: it only says what is wrong
+        for key in ("dosing", "schedules", "alerts"):
+            config.pop(key, None)
     if fault:
         log.line("E", fault)
     forget("fieldproto", "sensortable", "sensortypes", "calibration", "quantities")
