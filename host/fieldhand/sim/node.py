@@ -68,9 +68,9 @@ class Faults:
         self._node._do(lambda: self._node.station.set_fault(fault))
 
     def broker(self, fault: str) -> None:
-        """Set the broker: "blackhole" swallows all, "reset" resets connections, "ok".
-
-        Raises ValueError.
+        """Set the broker: "blackhole" swallows all, "reset" resets connections, "hangup" closes
+        them after CONNECT, "refuse" refuses them as not authorised, "garbage" sends 200 kB that
+        are not MQTT, "fragments" one byte at a time both ways; "ok". Raises ValueError.
         """
         self._broker = check_fault("broker", fault, BROKER_FAULTS)
         self._node._do(self._node._link_changed)
@@ -465,6 +465,7 @@ class Node:
             deaf=not station.passing or broker == "blackhole",
             refusing=not station.connected or broker == "reset",
         )
+        self.wire.misbehave(broker)
         if broker == "reset":
             self.wire.drop()
 

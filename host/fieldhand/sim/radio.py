@@ -14,7 +14,10 @@ from typing import cast
 from .protocol import ChipError
 
 WIFI_FAULTS = ("ok", "lost", "zombie", "wrong_password", "no_ap")
-BROKER_FAULTS = ("ok", "blackhole", "reset")
+BROKER_FAULTS = ("ok", "blackhole", "reset", "hangup", "refuse", "garbage", "fragments")
+GARBAGE = bytes((n * 167 + 11) & 255 for n in range(256)) * 800  # 200 kB
+REFUSAL = b"\x20\x02\x00\x05"  # CONNACK: not authorised
+_DRIP_S = 0.001
 
 # Connections whose node was cut off, kept until the broker gives them up.
 MAX_GHOSTS = 16
@@ -171,6 +174,7 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.early = bytearray()  # from the node, before the broker's side is open
         self.held: bytes | None = None  # came in while the wire went deaf
+        self.dripping = bytearray()  # still to be written, byte by byte
         self.ghost = False
 
     @property
@@ -189,7 +193,26 @@ class _End(asyncio.Protocol):
         elif self.peer is None or self.peer.transport is None:
             self.early += data
         else:
-            self.peer.transport.write(data)
+            self.peer.write(data)
+
+    def write(self, data: bytes) -> None:
+        if self.transport is None:
+            return
+        if not self.dripping and self.wire.fault != "fragments":
+            self.transport.write(data)
+            return
+        self.dripping += data
+        if len(self.dripping) == len(data):
+            self._drip()
+
+    def _drip(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            self.dripping.clear()
+            return
+        self.transport.write(self.dripping[:1])
+        del self.dripping[:1]
+        if self.dripping:
+            asyncio.get_running_loop().call_later(_DRIP_S, self._drip)
 
     def pause_writing(self) -> None:
         if self.peer and self.peer.transport:
@@ -231,6 +254,7 @@ class Wire:
     def __init__(self, broker: Callable[[], tuple[str, int]]) -> None:
         self.deaf = False
         self.refusing = False  # no route: connections are reset at once
+        self.fault = "ok"  # what the broker seems to do: one of BROKER_FAULTS
         self.port = 0
         self._broker = broker
         self._server: asyncio.Server | None = None
@@ -267,6 +291,17 @@ class Wire:
                 end.listen(deaf)
                 if end.peer:
                     end.peer.listen(deaf)
+
+    def misbehave(self, fault: str) -> None:
+        """Let the broker seem to suffer from `fault`, on open connections and new ones."""
+        if fault == self.fault:
+            return
+        self.fault = fault
+        for end in list(self._ends):
+            if fault == "garbage" and end.transport:
+                end.transport.write(GARBAGE)
+            elif fault in ("hangup", "refuse") and end.transport:
+                end.transport.close()
 
     def drop(self) -> None:
         """Reset all connections, both ways."""
@@ -329,7 +364,7 @@ class Wire:
         if side is None:
             return
         end.peer = peer
-        side.write(bytes(end.early))
+        peer.write(bytes(end.early))
         end.early.clear()
         if not end.open:  # said all it had to say and closed meanwhile
             side.close()
@@ -343,9 +378,20 @@ class _NodeEnd(_End):
         if self.wire.refusing:
             abort(transport)
             return
+        if self.wire.fault == "garbage":
+            self.write(GARBAGE)
         if self.wire.deaf:
             self.listen(True)
-        self.wire.dial(self)
+        if self.wire.fault not in ("hangup", "refuse"):
+            self.wire.dial(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None and self.wire.fault in ("hangup", "refuse") and self.transport:
+            if self.wire.fault == "refuse":
+                self.transport.write(REFUSAL)
+            self.transport.close()
+            return
+        super().data_received(data)
 
 
 def abort(transport: asyncio.BaseTransport) -> None:
