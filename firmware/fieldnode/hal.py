@@ -1,6 +1,6 @@
 """The hardware, as the rest of the node sees it. Only this file and main.py import `machine`."""
 
-from time import gmtime, time
+from time import gmtime, ticks_diff, ticks_ms, time
 
 import esp32
 import machine
@@ -9,6 +9,7 @@ import ntptime
 from machine import Pin
 
 _TIMERS = 4  # general-purpose timers of the ESP32; MicroPython numbers them 0 to 3
+_REPEAT_MS = 250  # an alarm that is lost comes again after this long, or twice as long
 _COUNT_MASK = 0x3FFFFFFF
 _PWM_HZ = 1000
 _NVS_MAX = 1024  # bytes of a blob: an id, a password, a traceback, the way to the broker
@@ -116,19 +117,35 @@ class Counter:
 
 
 class OneShot:
-    """A hardware timer that fires once; `cancel()` may be called after it has."""
+    """A hardware timer that fires once; `cancel()` may be called after it has.
+
+    It repeats until its callback has run: the ESP32 loses an alarm while eight other callbacks
+    wait, as a flow meter's do during a write to flash.
+    """
 
     def __init__(self, pool, ms, callback):
         self._pool = pool
         self._id = pool.pop()
         self._callback = callback
         self._timer = machine.Timer(self._id)
-        self._timer.init(mode=machine.Timer.ONE_SHOT, period=ms, callback=self._fire)
+        self._since = ticks_ms()
+        self._ms = ms
+        self._arm(ms)
+
+    def _arm(self, left):
+        self._last = left < 2 * _REPEAT_MS
+        period = left if self._last else _REPEAT_MS
+        self._timer.init(mode=machine.Timer.PERIODIC, period=period, callback=self._fire)
 
     def _fire(self, timer):
-        if self._timer is not None:  # else cancelled while the alarm was on its way
+        if self._timer is None:
+            return  # cancelled while the alarm was on its way
+        left = self._ms - ticks_diff(ticks_ms(), self._since)
+        if left <= 0:
             self._callback(timer)  # first: it puts a pump off
             self.cancel()
+        elif not self._last and left < 2 * _REPEAT_MS:
+            self._arm(left)  # so that it ends on the dot
 
     def cancel(self):
         if self._timer is not None:

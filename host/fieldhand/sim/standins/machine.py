@@ -112,7 +112,7 @@ _timers = [None] * _TIMERS
 
 
 class Timer(_sim.Lean):
-    ONE_SHOT = 0
+    PERIODIC = 1
 
     def __new__(cls, id, **kwargs):
         if id >= _TIMERS:
