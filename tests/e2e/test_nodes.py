@@ -12,6 +12,7 @@ from e2e.nodes import EXAMPLES, Backend, backend, example, running
 from mosquitto import Mosquitto
 
 from fieldproto import dialects
+from fieldproto.timestamps import format_utc
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_a_restart_restarts_once_and_is_answered_before(
             "command_id": "r1",
             "device_id": "pool",
             "command": "reboot",
-            "timestamp": "2026-01-01T00:00:00Z",
+            "timestamp": format_utc(int(time.time())),
         }
         heard.publish("devices/org-123/pool/commands", command)
         answer = heard.wait("devices/org-123/pool/command_response")
@@ -269,7 +270,7 @@ def test_a_person_with_mosquitto_pub_and_sub(own_mosquitto: Mosquitto) -> None:
                 "type": "ACTUATE",
                 "device": "irrigation",
                 "state": 1,
-                "timestamp": "2026-01-24T22:30:00Z",
+                "timestamp": format_utc(int(time.time())),
             }
         )
         topic = "farm/farm_001/commands"
