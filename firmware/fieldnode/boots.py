@@ -72,26 +72,28 @@ class Boots:
                     return zero_s + ms // 1000, BACKFILLED
         return None, UNKNOWN
 
+    def _known_s(self, i):
+        if i == len(self._rows) - 1 and self._clock.known():
+            return self._clock.epoch(0)
+        return self._rows[i][_ZERO_S]
+
     def _zero_s(self, i):
+        """Unix seconds at which boot `i` of the table began, or None."""
         rows = self._rows
         row = rows[i]
-        if row[_ZERO_S] is None and i == len(rows) - 1 and self._clock.known():
-            return self._clock.epoch(0)
-        if row[_ZERO_S] is not None:
-            return row[_ZERO_S]
-        for k in range(len(rows)):
-            other = rows[k]
-            if other[_RUN] == row[_RUN]:
-                zero_s = other[_ZERO_S]
-                if k == len(rows) - 1 and self._clock.known():
-                    zero_s = self._clock.epoch(0)
-                if zero_s is not None:
-                    return zero_s - other[_RTC_S] + row[_RTC_S]
+        for k in [i] + list(range(len(rows))):
+            if rows[k][_RUN] == row[_RUN] and self._known_s(k) is not None:
+                return self._known_s(k) - rows[k][_RTC_S] + row[_RTC_S]
         for k in range(i + 1, len(rows)):
-            last = rows[k][_LAST]
-            if last and tuple(last[0]) == row[_BOOT]:
+            other = rows[k]
+            ago = None
+            if other[_RUN] == row[_RUN]:
+                ago = other[_RTC_S] - row[_RTC_S]
+            elif other[_LAST] and tuple(other[_LAST][0]) == row[_BOOT]:
+                ago = other[_LAST][1] // 1000
+            if ago is not None:
                 zero_s = self._zero_s(k)
-                return None if zero_s is None else zero_s - last[1] // 1000
+                return None if zero_s is None else zero_s - ago
         return None
 
 

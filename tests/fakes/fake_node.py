@@ -164,6 +164,17 @@ class FakeHal:
         self.rtc_kept = b""
         self._powered = self._time.now
 
+    def again(self, down_ms=0):
+        """The same hardware after a reset that took `down_ms`: `hal` of another Bench."""
+        ran = self._time.now - self._powered + down_ms
+
+        def start(time):
+            self._time = time
+            self._powered = time.now - ran
+            return self
+
+        return start
+
     def rtc_memory(self, data=None):
         if data is None:
             return self.rtc_kept

@@ -46,6 +46,43 @@ def test_what_the_link_loses_is_sent_again_and_in_order():
     assert status["outages"] == 2 and len(bench.node.outbox) == 0, status
 
 
+def test_a_kept_session_gets_readings_again_under_their_ids():
+    bench = Bench("plantnanny", interval_ms=1000)
+    link = bench.link
+
+    def on_the_way():
+        link.sent, link.pids = [], []
+        link.connect()
+        bench.node.step()  # the birth, and as many readings as the window holds
+        ids = [[obj["_fh"].get("seq"), pid] for (_, obj, _), pid in zip(link.sent, link.pids)]
+        return [pair for pair, (topic, _, _) in zip(ids, link.sent) if topic.endswith("/data")]
+
+    def zip(a, b):
+        return [(a[i], b[i]) for i in range(len(a))]
+
+    link.lose()
+    bench.run(20000)
+    first = on_the_way()
+    assert [seq for seq, _ in first] == list(range(2, 9)), first
+    bench.node.on_ack(first[1][1])
+    link.lose()
+    bench.run(3000)
+    link.session_present = True
+    again = on_the_way()
+    assert again[:6] == first[:1] + first[2:], (first, again)
+    assert again[6][0] == 9 and again[6][1] not in [pid for _, pid in first], again
+    link.lose()
+    link.session_present = False  # the broker has forgotten: new ids
+    new = on_the_way()
+    assert [seq for seq, _ in new] == [seq for seq, _ in again], new
+    assert min([pid for _, pid in new]) > max([pid for _, pid in again]), new
+    bench.link.sent = []
+    bench.link.ack_all()
+    bench.run(100)
+    rest = [obj["_fh"]["seq"] for obj in sent(bench, "/data")]
+    assert rest == list(range(10, 25)), rest
+
+
 def test_a_full_outbox_drops_the_oldest_and_says_so():
     bench = Bench("plantnanny", interval_ms=1000, outbox_bytes=16384)
     bench.link.lose()
