@@ -28,7 +28,7 @@ class Commands:
         self._calibrating = None  # (due ms, command, sensor, quantity)
         self.actions = Actions(node, self)
         self._ledger = Ledger()
-        self._cut = "cut off: %s" % cause
+        self._cut = "cut off by a reset of the node: %s" % cause
         for id, name in self._ledger.cut:
             self.answer({"id": id, "command": name}, FAILED, error=self._cut)
 

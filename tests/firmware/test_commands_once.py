@@ -103,7 +103,7 @@ def test_what_power_or_a_reset_cut_off_is_answered_failed_with_the_reason():
         bench.run(2)
         told = acks(bench.link.sent)  # by itself: somebody waits for it
         assert [ack["id"] for ack in told] == ["a"] and told[0]["state"] == "failed", told
-        assert told[0]["error"] == "cut off: " + cause, told
+        assert told[0]["error"] == "cut off by a reset of the node: " + cause, told
         for again in (bench, plant()):
             ack = acks(again.command(COMMAND, with_id("a", **WATER)))
             assert ack[0]["state"] == "failed" and cause in ack[0]["error"], ack
