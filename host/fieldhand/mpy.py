@@ -39,23 +39,24 @@ def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
 def write(folder: Path, *parts: Path, optimize: int = 0, short: bool = False) -> None:
     """Compile `parts` into `folder`, as fieldnode/node.mpy and so on.
 
-    A traceback names the file as the package does, and the line: fieldnode/node.py. `optimize` is
-    as for `micropython.opt_level`; `short` shortens private names, see `shrink`. Raises
-    MissingPart, and FieldhandError for a file that does not compile or cannot be written.
+    A traceback names this file and the line: fieldnode/node.mpy, because MicroPython keeps that
+    name anyway. `optimize` is as for `micropython.opt_level`; `short` shortens private names, see
+    `shrink`. Raises MissingPart, and FieldhandError for a file that does not compile or cannot be
+    written.
     """
-    sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}
+    sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}  # name: *.py
     if short:
         sources = _shrunk(tuple(sources.items()))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda item: compiled(item[0], item[1], optimize), sources.items())
         for name, code in zip(sources, made, strict=True):
-            target = (folder / name).with_suffix(".mpy")
+            target = folder / _on_node(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(code)
 
 
 def compiled(name: str, source: str, optimize: int = 0) -> bytes:
-    """The .mpy of one file; `name` is what tracebacks call it. Kept by content, see `cache`."""
+    """The .mpy of the file `name` in its package. Kept by content, see `cache`."""
     program, version = _compiler()
     facts = f"{version}\0{optimize}\0{name}\0{source}"
     kept = cache() / f"{hashlib.sha256(facts.encode()).hexdigest()}.mpy"
@@ -67,13 +68,17 @@ def compiled(name: str, source: str, optimize: int = 0) -> bytes:
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         copy, out = Path(scratch, "source.py"), Path(scratch, "made.mpy")
         copy.write_text(source, "utf-8")
-        command = [program, f"-O{optimize}", "-s", name, "-o", str(out), str(copy)]
+        command = [program, f"-O{optimize}", "-s", _on_node(name), "-o", str(out), str(copy)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S)
         if done.returncode:
             raise FieldhandError(f"{name} does not compile: {done.stderr.strip() or 'mpy-cross'}")
         code = out.read_bytes()
         out.replace(kept)  # in one step: another process finds all of it or nothing
     return code
+
+
+def _on_node(name: str) -> str:
+    return name.removesuffix(".py") + ".mpy"
 
 
 def cache() -> Path:

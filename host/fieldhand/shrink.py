@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 # Of `umqtt.simple.MQTTClient`, from which the session inherits.
 UMQTT = frozenset({"_encode_len", "_recv_len", "_send_str", "_send_subunsub"})
+_CONSTANT = re.compile(r"^([A-Z]\w*) = const\(", re.MULTILINE)
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*\Z")
 
 
@@ -23,8 +24,9 @@ def shrink(sources: Mapping[str, str]) -> dict[str, str]:
 
     A name stays as it is everywhere where one file may use another's: where it is asked of
     anything but `self`, is in a string, or is not bound in the file or one that its classes
-    inherit from.
+    inherit from. A constant, `LIMIT = const(5)`, that only its own file names is private as well.
     """
+    sources = _own_constants(sources)
     trees = {file: ast.parse(text) for file, text in sources.items()}
     groups = _families(trees)
     used = {file: _private_names(text) for file, text in sources.items()}
@@ -41,6 +43,17 @@ def shrink(sources: Mapping[str, str]) -> dict[str, str]:
         for file in group:
             short[file] = _replace(sources[file], renamed)
     return {file: short[file] for file in sources}
+
+
+def _own_constants(sources: Mapping[str, str]) -> dict[str, str]:
+    words = {file: set(re.findall(r"\w+", text)) for file, text in sources.items()}
+    private = {}
+    for file, text in sources.items():
+        found = _CONSTANT.findall(text)
+        others = set().union(*(words[other] for other in words if other != file))
+        own = {name: f"_{name}" for name in found if name not in others}
+        private[file] = _replace(text, {k: v for k, v in own.items() if v not in words[file]})
+    return private
 
 
 def _private_names(text: str) -> set[str]:

@@ -76,8 +76,8 @@ def test_a_traceback_names_the_file_and_the_line(cache: Path, tmp_path: Path) ->
         text=True,
     )
     said = done.stdout + done.stderr
-    assert 'File "fieldnode/fault.py", line 5, in <module>' in said
-    assert 'File "fieldnode/fault.py", line 2, in f' in said
+    assert 'File "fieldnode/fault.mpy", line 5, in <module>' in said
+    assert 'File "fieldnode/fault.mpy", line 2, in f' in said
     assert "ZeroDivisionError" in said
 
 

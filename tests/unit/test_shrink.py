@@ -85,6 +85,14 @@ def test_constants_stay_private_so_that_the_compiler_drops_them():
     assert "_0 = const(5)" in out["a.py"]
 
 
+def test_a_constant_of_one_file_becomes_private_and_a_shared_one_does_not():
+    a = "OWN_MS = const(5)\nSHARED = const(6)\nx = OWN_MS + SHARED\n"
+    b = "from a import SHARED\n\ny = SHARED\n"
+    out = shrink.shrink({"a.py": a, "b.py": b})
+    assert "OWN_MS" not in out["a.py"] and "x = _0 + SHARED" in out["a.py"]
+    assert out["b.py"] == b
+
+
 def test_the_firmware_gets_by_with_a_quarter_of_its_private_names():
     sources = {name: path.read_text() for name, path in mpy.modules(*PACKAGES)}
     before, after = (

@@ -294,6 +294,10 @@ class Node:
             for name in ("boot.py", "main.py"):
                 if (source / name).is_file():
                     content[name] = (source / name).read_bytes()
+        for package in self._sim.packages:
+            link = self.flash / package.name
+            if not link.exists():
+                link.symlink_to(os.path.relpath(package, self.flash), target_is_directory=True)
         content["node.json"] = json.dumps(self.config, indent=1)
         content.update(files)
         for name, data in content.items():

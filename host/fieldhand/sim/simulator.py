@@ -72,6 +72,9 @@ class Simulator:
         if source is None:
             source = os.environ.get("FIELDHAND_SOURCE", "") not in ("", "0")
         self.micropypath = _micropypath(self.workdir, source)
+        # What a board has on its flash, and a node here by links from its own.
+        compiled = self.workdir / _LINKS / "node"
+        self.packages = sorted(compiled.iterdir()) if compiled.is_dir() else []
         _allow_files()
         self._expected: dict[str, Node] = {}
         self._closed = False
@@ -289,7 +292,7 @@ def _micropypath(workdir: Path, source: bool) -> str:
     if "umqtt" in parts:
         mpy.write(links / "node", parts["umqtt"] / "umqtt")
     mpy.write(links / "chip", *sorted(parts["standins"].glob("*.py")), optimize=3)
-    return f"../{_LINKS}/chip:../{_LINKS}/node:.frozen"
+    return f"../{_LINKS}/chip:.frozen"
 
 
 def _directory(name: str, number: int) -> str:
