@@ -26,8 +26,9 @@ def unfit(command, dup, node):
     """Why a decoded command is not to be carried out now, or None."""
     if switches_off(command):
         return None
-    if node.restarting:
-        return "the node is about to restart"
+    why = restarting(node)
+    if why:
+        return why
     # Without an id nobody knows whether it was carried out. Not to water is told and can be made
     # good; to water twice cannot.
     if dup and command["id"] is None and command["action"] not in _REPEATABLE:
@@ -35,6 +36,11 @@ def unfit(command, dup, node):
     if node.notices.replies() >= BUSY_FROM:
         return "busy: %d answers wait to be sent" % BUSY_FROM
     return None
+
+
+def restarting(node):
+    """Why nothing is begun or kept any more, or None."""
+    return "the node is about to restart" if node.restarting else None
 
 
 def switches_off(command):

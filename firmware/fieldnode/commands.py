@@ -42,6 +42,7 @@ class Commands:
                     self.run(values, at_end, retained, dup)
                 elif record.kind == "config":
                     why = admission.stale(values, retained, self._clock.epoch())
+                    why = why or admission.restarting(self._node)
                     if why:
                         raise MessageError(dialect.name, "config", "", why)
                     self._configure(values)
@@ -156,7 +157,7 @@ class Commands:
 
     def settle(self):
         """Answer a calibration that has ended, and let the relays note the end of their runs."""
-        if self._calibrating is not None:
+        if self._calibrating is not None and not self._node.restarting:  # perhaps to forget it
             self._settle_calibration()
         for relay in self._node.actuators:
             relay.step()

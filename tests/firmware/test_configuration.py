@@ -224,6 +224,25 @@ def test_everything_told_survives_a_reboot_and_reset_config_undoes_it():
     assert not bench.hal.resets  # and is not carried out again
 
 
+def test_nothing_told_while_reset_config_restarts_the_node_outlives_it():
+    bench = pool()
+    bench.sensor.slow = "slow"  # a calibration that takes a second
+    payload = {"command_id": "slow", "device_id": "n1", "command": "calibrate_sensor"}
+    payload["parameters"] = {"sensor_type": "ph", "value": 7.0}
+    payload["timestamp"] = WITH_AGE
+    bench.command(TOPIC + "commands", payload)
+    bench.link.window = 0  # the answer does not get out: the restart waits for it
+    payload = {"command_id": "undo", "device_id": "n1", "command": "reset_config"}
+    payload["timestamp"] = WITH_AGE
+    bench.command(TOPIC + "commands", payload)
+    configure(bench, {"telemetry_interval": 10000})
+    bench.run(2500)
+    assert not bench.hal.resets and bench.node.sampler.interval_ms == 30000
+    assert "settings.json" not in os.listdir()
+    bench.run(1000)
+    assert bench.hal.resets
+
+
 def test_a_damaged_trial_does_not_stop_the_node():
     for text in ('{"trial": 5, "keepalive_s": 30}', '{"trial": {"old": {}, "boots": "x"}}'):
         with open("settings.json", "w") as file:
