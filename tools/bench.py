@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_host
 import bench_node
 from mosquitto import Mosquitto, MosquittoError
 
@@ -76,6 +77,7 @@ def publish(broker: Mosquitto) -> Figures:
 SECTIONS: dict[str, Callable[[Mosquitto], Figures]] = {
     "publish": publish,
     "node": bench_node.figures,
+    "host": bench_host.figures,
 }
 
 
@@ -110,6 +112,9 @@ def show(figures: dict[str, Figures]) -> None:
             f"{name.replace('_', ' '):34}{row['median_ms']:12.2f}{row['p99_ms']:12.2f}"
             f"{row['count']:8.0f}"
         )
+    print(f"\n{'host, readings':34}{'per second':>12}")
+    for name, row in figures["host"].items():
+        print(f"{name.replace('_', ' '):34}{row['per_second']:12,.0f}")
     print()
 
 
