@@ -44,12 +44,16 @@ class Crashes:
     def note(self, error):
         """Count a crash; milliseconds to wait before the next start. Never raises."""
         try:
-            text = io.StringIO()
-            sys.print_exception(error, text)
-            text = text.getvalue()[-TRACEBACK:]
-            # Four bytes a character at the worst; hal.py reads a kilobyte.
-            self._strike(text if len(text.encode()) < 900 else text[-TRACEBACK // 2 :])
-        except Exception as second:  # no memory, NVS full: the pause is what matters
+            try:
+                text = io.StringIO()
+                sys.print_exception(error, text)
+                text = text.getvalue()[-TRACEBACK:]
+                # Four bytes a character at the worst; hal.py reads a kilobyte.
+                text = text if len(text.encode()) < 900 else text[-TRACEBACK // 2 :]
+            except MemoryError:
+                text = type(error).__name__
+            self._strike(text)
+        except Exception as second:  # NVS full: the pause is what matters
             print("not noted: %r" % second)
         return min(PAUSE_MS << min(max(self.count - 1, 0), 8), MAX_PAUSE_MS)
 

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from . import log
+from . import log, store
 from .crashes import SAFE_RETRY_S, STABLE_BOOT_S
 
 PROVEN_MS = const(10000)  # a connection that held so long is worth a backup
@@ -49,6 +49,7 @@ class Health:
     def report(self, status):
         node = self._node
         status["loop_ms"] = node.loop_ms
+        status["flash_bytes"] = store.written[0]
         status["largest_block"] = self._hal.largest_block()
         if self._crashes.count:
             status["crashes"] = self._crashes.count

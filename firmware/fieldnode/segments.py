@@ -8,7 +8,7 @@ import os
 
 from micropython import const
 
-from . import log, record
+from . import log, record, store
 
 BLOCK = const(4096)  # bytes of a segment, and what the file system erases for one
 
@@ -105,6 +105,7 @@ class Segments:
         if not self.starts or self.starts[-1] != start:
             self.starts.append(start)
         self.end += len(batch.entries)
+        store.written[0] += BLOCK - room  # littlefs copies what was in the block
         self._room = room
         self._shapes = known
 

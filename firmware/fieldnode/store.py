@@ -10,6 +10,7 @@ from . import log
 _ENOENT = 2
 
 damaged = []  # what could not be read since the start, and was removed
+written = [0]  # bytes since the start, those of the outbox too
 
 
 def load(path):
@@ -39,6 +40,7 @@ def save(path, obj):
     part = path + ".new"
     with open(part, "w") as file:
         json.dump(obj, file)
+        written[0] += file.tell()
     os.rename(part, path)
 
 
@@ -50,6 +52,7 @@ def overwrite(path, obj):
     """
     with open(path, "w") as file:
         json.dump(obj, file, separators=(",", ":"))
+        written[0] += file.tell()
 
 
 def remove(path):

@@ -159,7 +159,7 @@ def test_the_status_says_how_the_node_is_doing(own_mosquitto: Mosquitto, heard: 
     with running(port, example("greenhouse", port)):
         heard.wait(STATUS)
         health = heard.wait(STATUS, also("loop_ms"), heard.mark())["_fh"]["also"]
-        for name in ("free_memory", "largest_block", "queued", "dropped", "uptime"):
+        for name in ("free_memory", "largest_block", "queued", "dropped", "uptime", "flash_bytes"):
             assert isinstance(health[name], int), name
         assert health["largest_block"] == 65536 and 0 < health["loop_ms"] < 60000
         assert health["reset_cause"] == "power"

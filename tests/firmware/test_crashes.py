@@ -198,6 +198,41 @@ def test_the_longest_turn_is_told_once():
     assert first["largest_block"] == 65536
 
 
+def test_a_status_with_everything_wrong_fits_a_packet():
+    nvs = FakeNvs()
+    for _ in range(3):
+        Crashes(nvs, "hard").note(fault('  File "fieldnode/node.mpy", line 118, in step\n' * 20))
+    for dialect, options in (("plantnanny", {}), ("dese", {"org": "o" * 36}), ("farm", {})):
+        start = Crashes(nvs, "hard")
+        sensor = FakeSensor(ph=7.2, chlorine=2.5, water_temperature=25.5)
+        bench = Bench(dialect, options, sensor=sensor, connect=False, actuators=[PUMP])
+        bench.hal.largest_block = lambda: 65536
+        node = bench.node
+        node.parts.append(Health(node, bench.hal, bench.clock, nvs, start))
+        node.reports._fault = "node.json: " + "x" * 300
+        node.sampler.failed["ezo@63"] = "y" * 300
+        node.link.cause = "z" * 160
+        event = {"event": "crash", "traceback": start.text, "count": start.count}
+        node.notices.append("event", event)
+        packet = node.reports.notice(node.notices.next())
+        assert packet and b"traceback" in packet.payload, dialect
+        assert len(packet.payload) + len(packet.topic) < 2048 - 64 - 8, len(packet.payload)
+        bench.link.connect()
+
+
+def test_what_is_written_to_flash_is_counted():
+    nvs = FakeNvs()
+    held = Health_(Crashes(nvs, "power"), nvs)
+    before = held.status()["flash_bytes"]
+    store.save("a.json", {"a": 1})  # 8 bytes
+    store.overwrite("a.json", {"a": 1})  # 7, without the space
+    assert held.status()["flash_bytes"] - before == 15
+    outbox = held.bench.node.outbox
+    outbox.append(1, 1000, {"air_temperature": 20.0})
+    outbox.flush()
+    assert 15 < held.status()["flash_bytes"] - before < 200
+
+
 def test_the_backup_has_the_way_to_the_broker_and_the_pins():
     nvs = FakeNvs()
     key, text = backup.due(NODE_JSON, nvs)
