@@ -55,9 +55,15 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
+# What an answer may take, each time, and how often a command may be sent again.
+MAX_TIMEOUT_S = 86_400.0
+MAX_RETRIES = 100
 # Refused messages that are kept to be looked at, and the bytes kept of each.
 MAX_INVALID = 200
 MAX_INVALID_PAYLOAD = 512
+
+# Canonical names in a config message that say whose it is and when.
+_NO_SETTINGS = ("", "node", "org", "company", "time")
 
 _COUNTED = {
     Reading: "readings",
@@ -327,6 +333,9 @@ class Fleet:
     ) -> Pending:
         """As `send`, for parameters that come as a mapping."""
         found = self._roster.find(node)
+        _check_patience(node, action, timeout, retries)
+        if self._closed:
+            raise self._connection.unavailable("the fleet is closed")
         dialect = found.dialect
         command = dialect.command(action)
         if command is None:
@@ -350,9 +359,15 @@ class Fleet:
         """
         found = self._roster.find(node)
         dialect = found.dialect
-        if not any(message.kind == "config" for message in dialect.messages):
+        message = dialect.message("config")
+        if message is None:
             known = [command.name for command in dialect.commands]
             raise UnknownAction(node, dialect.name, "config", known)
+        takes = [field.means for field in message.fields if field.means not in _NO_SETTINGS]
+        for name in settings:
+            if name not in takes:
+                reason = f"is not a setting; {dialect.name} takes {', '.join(takes)}"
+                raise BadParameter(node, "config", name, reason)
         try:
             packet = dialect.encode("config", node, {**settings, "time": int(time.time())})
         except MessageError as error:
@@ -447,6 +462,15 @@ class Fleet:
                 self._recorder.note(event)
         for stream in streams:
             stream.offer(event)
+
+
+def _check_patience(node: str, action: str, timeout: float, retries: int) -> None:
+    if not isinstance(timeout, (int, float)) or not 0 < timeout <= MAX_TIMEOUT_S:
+        reason = f"{timeout!r} is not a number of seconds, up to {MAX_TIMEOUT_S:g}"
+        raise BadParameter(node, action, "timeout", reason)
+    if not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
+        reason = f"{retries!r} is not a number from 0 to {MAX_RETRIES}"
+        raise BadParameter(node, action, "retries", reason)
 
 
 def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -> Recorder | None:

@@ -97,8 +97,10 @@ class CommandFailed(FieldhandError):
 class CommandTimeout(FieldhandError):
     """The node did not answer a command in time. It may still have carried it out."""
 
-    def __init__(self, node: str, action: str, seconds: float) -> None:
-        super().__init__(f"node '{node}': {action}: no answer within {seconds:g} s")
+    def __init__(self, node: str, action: str, seconds: float, reason: str | None = None) -> None:
+        reason = reason or f"no answer within {seconds:g} s"
+        super().__init__(f"node '{node}': {action}: {reason}")
+        self.reason = reason
         self.node = node
         self.action = action
         self.seconds = seconds

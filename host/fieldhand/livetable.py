@@ -12,7 +12,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from fieldhand.records import Alert, Event, Invalid, NodeEvent, Reading, Reply, Status, in_words
+from fieldhand.records import (
+    Alert,
+    Event,
+    Invalid,
+    NodeEvent,
+    Reading,
+    Reply,
+    Status,
+    in_words,
+    printable,
+)
 from fieldproto.quantities import UNITS
 
 if TYPE_CHECKING:
@@ -88,7 +98,7 @@ class LiveTable:
         text, style = _notice(event)
         if text:
             clock = time.strftime("%H:%M:%S", time.localtime(event.received_at))
-            self._notices.append(Text(f"{clock} {text}", style))
+            self._notices.append(Text(printable(f"{clock} {text}"), style))
 
     def render(self, fleet: Fleet) -> RenderableType:
         """The table as it is now."""
@@ -118,11 +128,11 @@ class LiveTable:
         else:
             word = str(status.values.get("activity") or status.state)
             word = word if status.online else status.state
-            state = Text(word, "green" if status.online else "bold red")
+            state = Text(printable(word), "green" if status.online else "bold red")
         queued = status.values.get("queued") if status is not None else None
         heard = None if view.heard_at is None else now - view.heard_at
         return (
-            Text.assemble(view.name, "\n", (view.dialect, "dim")),
+            Text.assemble(printable(view.name), "\n", (view.dialect, "dim")),
             state,
             self._reading(view, now),
             "-" if queued is None else str(queued),
@@ -142,7 +152,7 @@ class LiveTable:
             unit = UNITS.get(name, "")
             unit = "" if unit in ("raw", "pH") else unit
             grid.add_row(
-                Text(name, "dim"),
+                Text(printable(name), "dim"),
                 Text(f"{value:g} {unit}".rstrip(), "dim" if stale else ""),
                 Spark(series.get(name, ())),
             )

@@ -91,7 +91,7 @@ class Pending:
         if state == FAILED:
             raise CommandFailed(self.node, self.action, self.error or "no reason given")
         spent = self.timeout if state == TIMEOUT or timeout is None else timeout
-        raise CommandTimeout(self.node, self.action, spent)
+        raise CommandTimeout(self.node, self.action, spent, self.error)
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""
@@ -189,7 +189,7 @@ class CommandBook:
             self._open.clear()
             self._packets.clear()
         for entry in entries:
-            entry.pending._to(TIMEOUT, error="the fleet was closed")
+            entry.pending._to(TIMEOUT, error="the fleet was closed before an answer came")
 
     def on_event(self, message: str, event: Event) -> Pending | None:
         """Give a live (not retained) event to the command that it answers, if any."""

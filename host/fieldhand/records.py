@@ -240,3 +240,10 @@ def in_words(event: NodeEvent) -> str:
         lines = str(value).strip().splitlines()
         parts.append(f"{name}={lines[-1] if lines else ''}")
     return " ".join(parts)
+
+
+def printable(text: str) -> str:
+    """`text` on one line and without what moves a terminal: a stranger may be called anything."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -123,6 +123,34 @@ def test_watch_shows_what_happened_on_a_node(project, broker):
         assert "Traceback" not in each.stderr.read()
 
 
+def test_watch_escapes_what_moves_a_terminal(project, broker):
+    process = fieldhand("watch", "--seconds", "60", *at(broker), cwd=project)
+    name = "evil\x1b[2J\n12:00:00 greenhouse reading ok"
+    topic = f"devices/{name}/status"
+    broker.publish(topic, b'{"status": "on"}', retain=True)
+    line = process.stdout.readline()
+    assert "devices/evil\\x1b[2J\\n12:00:00 greenhouse" in line or "evil\\x1b[2J\\n12" in line
+    assert "\x1b" not in line
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == ""
+
+
+def test_watch_says_when_the_broker_is_lost_and_back(project, own_mosquitto):
+    where = f"127.0.0.1:{own_mosquitto.port}"
+    process = fieldhand("watch", "--json", "--broker", where, cwd=project)
+    topic = "iot/node/01/status"
+    listens = ["mosquitto_pub", "-p", str(own_mosquitto.port), "-r", "-t", topic, "-q", "1"]
+    subprocess.check_call([*listens, "-m", '{"status": "online"}'])
+    assert json.loads(process.stdout.readline())["kind"] == "status"
+    own_mosquitto.kill()
+    assert process.stderr.readline() == f"broker {where} lost, trying again\n"
+    own_mosquitto.start()
+    assert process.stderr.readline() == f"broker {where} is back\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert "Traceback" not in err and all(json.loads(line) for line in out.splitlines())
+
+
 def test_watch_on_a_terminal_is_a_live_table(project, broker):
     import pty
 

@@ -15,6 +15,7 @@ from fieldhand.client import MAX_INVALID, BrokerAddress, Fleet, NodeAddress
 from fieldhand.errors import (
     BadParameter,
     BrokerUnavailable,
+    CommandTimeout,
     ConfigError,
     FieldhandError,
     UnknownAction,
@@ -373,6 +374,23 @@ def test_many_threads_send_at_once(fleet, device):
     assert states == ["done"] * 40
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 86401, "5", None])
+def test_a_time_limit_that_is_none_is_refused(fleet, timeout):
+    with pytest.raises(BadParameter, match="reboot: timeout: .* is not a number of seconds"):
+        fleet.send("pool", "reboot", timeout=timeout)
+    with pytest.raises(BadParameter, match="reboot: retries: 101 is not a number from 0 to 100"):
+        fleet.send("pool", "reboot", retries=101)
+
+
+def test_a_closed_fleet_says_so(fleet, device):
+    pending = fleet.send("pool", "reboot")
+    fleet.close()
+    with pytest.raises(CommandTimeout, match="the fleet was closed before an answer came"):
+        pending.result()
+    with pytest.raises(BrokerUnavailable, match="the fleet is closed"):
+        fleet.send("pool", "reboot")
+
+
 def test_configure(fleet, device):
     fleet.configure("pool", interval_ms=5000, alerts={"ph": {"min": 7.0, "max": 7.8}})
     topic, document = device.command()
@@ -381,6 +399,12 @@ def test_configure(fleet, device):
     assert document["config"]["alert_thresholds"] == {"ph": {"min": 7.0, "max": 7.8}}
     with pytest.raises(BadParameter, match="telemetry_interval: 5 is below 1000"):
         fleet.configure("pool", interval_ms=5)
+    with pytest.raises(
+        BadParameter, match="config: intervall_ms: is not a setting; dese takes int"
+    ):
+        fleet.configure("pool", intervall_ms=5000)
+    with pytest.raises(BadParameter, match="config: org: is not a setting"):
+        fleet.configure("pool", org="other")
     with pytest.raises(UnknownAction, match="farm has no command 'config'"):
         fleet.configure("farm_001", interval_ms=5000)
 

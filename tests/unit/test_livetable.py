@@ -64,6 +64,18 @@ def test_a_row_shows_state_values_sparklines_queue_and_age():
     assert " 4 " in shown
 
 
+def test_names_of_strangers_do_not_move_the_terminal():
+    now = time.time()
+    name = "evil\x1b[2J\nnode\u202e"
+    reading = Reading(name, "dese", {"q\x07": 1.0}, None, now)
+    status = Status(name, "dese", "on\x9bline", {}, None, now)
+    table = LiveTable()
+    table.add(Alert(name, "dese", "warning", "\rhigh", "ph", 8.0, 7.8, None, now))
+    shown = text_of(table, View(NodeView(name, "dese", False, {}, status, reading, now)))
+    assert "evil\\x1b[2J\\nnode\\u202e" in shown and "\\rhigh" in shown
+    assert not {"\x1b", "\x9b", "\x07", "\r", "\u202e"} & set(shown)
+
+
 def test_one_node_only():
     views = [NodeView(name, "farm", True, {}, None, None, None) for name in ("aaa", "bbb")]
     shown = text_of(LiveTable("aaa"), View(*views))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fieldhand.streams import Stream
 
 REFRESH_PER_SECOND = 4
+# How often a silent watch looks whether the broker is still there.
+LOOK_S = 0.5
 
 
 @click.command(short_help="Show what the nodes say, live.")
@@ -58,24 +60,45 @@ def watch(
             if not as_json and sys.stdout.isatty():
                 _live(fleet, events, name, deadline)
             else:
-                _lines(events, deadline, as_json)
+                _lines(fleet, events, deadline, as_json)
         except KeyboardInterrupt:
             note("")
 
 
-def _lines(events: Stream[Event], deadline: float | None, as_json: bool) -> None:
+def _lines(fleet: Fleet, events: Stream[Event], deadline: float | None, as_json: bool) -> None:
     from fieldhand.records import as_dict
 
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        event = events.get(left) if left is None or left > 0 else None
+    link = _Link(fleet)
+    while deadline is None or time.monotonic() < deadline:
+        event = events.get(LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic()))
+        link.tell()
         if event is None:
-            return
+            continue
         if as_json:
             emit(as_dict(event))
         else:
             click.echo(_line(event))
             sys.stdout.flush()
+
+
+class _Link:
+    """Says on stderr when the broker is lost and when it is back."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._up = True
+        self._reconnects = 0
+
+    def tell(self) -> None:
+        up, reconnects = self._fleet.connected, self._fleet.counts.reconnects
+        at = f"broker {self._fleet.broker.host}:{self._fleet.broker.port}"
+        if self._up and (not up or reconnects != self._reconnects):
+            note(f"{at} lost, trying again")
+            self._up = False
+        if up and not self._up:
+            note(f"{at} is back")
+            self._up = True
+        self._reconnects = reconnects
 
 
 def _live(fleet: Fleet, events: Stream[Event], name: str | None, deadline: float | None) -> None:
@@ -94,7 +117,16 @@ def _live(fleet: Fleet, events: Stream[Event], name: str | None, deadline: float
 
 
 def _line(event: Event) -> str:
-    from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Reply, Status, in_words
+    from fieldhand.records import (
+        Alert,
+        Invalid,
+        NodeEvent,
+        Reading,
+        Reply,
+        Status,
+        in_words,
+        printable,
+    )
     from fieldproto.quantities import UNITS
 
     clock = time.strftime("%H:%M:%S", time.localtime(event.received_at))
@@ -115,4 +147,4 @@ def _line(event: Event) -> str:
     else:
         assert isinstance(event, Invalid)
         text = f"refused {event.topic}: {event.reason}"
-    return f"{clock} {text}"
+    return printable(f"{clock} {text}")
