@@ -4,6 +4,7 @@
 #   JOBS=1              processes the whole suite runs in (default 2)
 #   PORT=/dev/ttyUSB0   the board of test-hil
 #   DEMO_SECONDS=20     end the demo by itself
+#   HOURS=720           virtual hours of the soak (default 24); SEED=7 DIALECT=dese run one again
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv umqtt demo test unit firmware e2e test-hil check format bench dist clean
+.PHONY: help venv umqtt demo test unit firmware e2e soak test-hil check format bench dist clean
 
 help: ## Print these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | \
@@ -39,6 +40,10 @@ firmware: $(STAMP) $(UMQTT) ## Run the firmware's tests under MicroPython
 
 e2e: $(STAMP) $(UMQTT) ## Run the tests with real brokers and simulated nodes
 	$(PYTEST) tests/e2e $(ARGS)
+
+soak: $(STAMP) $(UMQTT) ## Run nodes for HOURS of virtual time with random faults
+	@$(BIN)/python tests/soak/soak.py --jobs $(JOBS) $(if $(HOURS),--hours $(HOURS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(DIALECT),--dialect $(DIALECT)) $(ARGS)
 
 test-hil: $(STAMP) $(UMQTT) ## Run the tests on the board at PORT=/dev/ttyUSB0
 	PORT=$(PORT) $(PYTEST) tests/hil $(ARGS)

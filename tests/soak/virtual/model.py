@@ -1,0 +1,381 @@
+"""What must be true of a node, known from outside it: at its sensors, its pins and its broker."""
+
+import gc
+import json
+import math
+
+from .world import HOUR, MINUTE
+
+LATE_MS = 250  # an alarm that got lost is made good by the loop: actuators._LATE_MS and one turn
+STALL_MS = 20000  # a reading may be late by a name look-up, an NTP timeout, a slow sensor
+CLOCK_S = 3  # what a reading's wall time may be off: whole seconds, on both ends, and NTP's way
+MAX_SLOPE = 30  # bytes an hour on this 64-bit machine: 10 kB in a month on the chip
+_FINDINGS = 30
+_POINTS = 12  # hours of a boot from which its memory is looked at
+
+
+class Model:
+    def __init__(self, world, air, spec):
+        self.world = world
+        self.air = air
+        self.spec = spec  # a `fleet.Spec`
+        self.node = None
+        self.findings = []
+        self.found_n = 0
+        # Readings
+        self.taken = self.arrived = self.partial = self.duplicates = self.lost = 0
+        self.cost = 0  # readings that power cuts and resets took, as documented
+        self.longest_cost_ms = 0
+        self.dropped = self.unsendable = 0  # as the node counted them, over all boots
+        self.reported_dropped = 0
+        self._owed = {}  # boot index << 32 | seq -> instant in ms << 32 | fingerprint
+        self._at_risk = {}  # key -> (the same, age in ms at the cut that may have taken it)
+        self._given_up = 0  # dropped or unsendable by the node's own count, and found missing
+        self._away_ms = 0  # the supply was, in all
+        self._away = {}  # boot index -> what that was when the boot began
+        self._cut_at = 0
+        self._full_until = -1  # the flash took nothing until then
+        self._unread = {}  # key of a reading whose PUBACK the node has not read
+        self._boots = {}  # boot id -> index
+        self._boot = 0
+        self._last_ms = None  # instant of the last reading
+        self._interval_ms = spec.interval_ms
+        self._clock_error = 0
+        # Commands
+        self.commands = self.executed = self.refused = self.twice = self.unanswered = 0
+        self.resent = 0
+        self._open = []
+        self._last_read = None
+        # Pumps
+        self.runs = 0
+        self.over_ms = 0
+        self.longest_over_ms = 0
+        self.on_ms = 0
+        # The node
+        self.outages = 0
+        self._memory = []  # (ms since boot, bytes in use) once an hour
+        self._over = self._under = self._spread = 0.0  # of the slope
+        self._points = 0
+        self._hour = 0
+
+    def found(self, text):
+        self.found_n += 1
+        if len(self.findings) < _FINDINGS:
+            hours = self.world.now / HOUR
+            self.findings.append("%.3f h, boot %d: %s" % (hours, self.world.boots, text))
+
+    # The node's life
+
+    def attach(self, node):
+        """A boot got so far as to have a node."""
+        self.node = node
+        self._boot = self.world.boots
+        self._last_ms = None
+        if self._cut_at:
+            self._away_ms += self.world.now - self._cut_at
+            self._cut_at = 0
+        self._next_settle = self.world.now + 10 * MINUTE
+        self._dropped0 = node.outbox.dropped
+        self._memory = []
+        self._interval_ms = node.sampler.interval_ms
+
+    def detach(self, cause):
+        """The chip stopped."""
+        now = self.world.now
+        if self.node is None:
+            return
+        self.count()
+        if cause == "power":
+            # What RTC memory held and flash did not. A flash that took nothing costs more.
+            since = now - self.spec.cut_costs_ms
+            if now - self._full_until < 2 * MINUTE:
+                since = min(since, self._full_since - self.spec.cut_costs_ms)
+            for key in list(self._owed):
+                at = self._owed[key] >> 32
+                if at >= since:
+                    self._at_risk[key] = (self._owed.pop(key), now - at)
+            self._cut_at = now
+        self.outages += self.node.link.outages
+        self._drift()
+        self.node = None
+        self._unread = {}
+        for sent in self._open:
+            sent.excused = sent.excused or sent.read > 0
+
+    def count(self):
+        """Take note of what the node itself says it gave up."""
+        node = self.node
+        self.dropped += node.outbox.dropped - self._dropped0
+        self._dropped0 = node.outbox.dropped
+        self.unsendable += node.sender.unsendable
+        node.sender.unsendable = 0
+
+    def turn(self):
+        """Once a turn of the node's loop."""
+        now = self.world.now
+        if now >= self._next_settle:
+            self._next_settle = now + 10 * MINUTE
+            self.settle_readings()
+        if self._interval_ms != self.node.sampler.interval_ms:
+            self._interval_ms = self.node.sampler.interval_ms
+            self._last_ms = now  # the new one counts from here
+        if self._last_ms is not None:
+            if now - self._last_ms > self._interval_ms + STALL_MS:
+                if not self.node.sampler.failed:
+                    self.found("no reading for %d ms" % (now - self._last_ms))
+                self._last_ms = now
+        if now >= self._hour:
+            self._hour = now - now % HOUR + HOUR
+            self._hourly()
+
+    def flash_full(self, on):
+        """The flash is full from now on, or no longer."""
+        now = self.world.now
+        if on:
+            if now - self._full_until > 2 * MINUTE:
+                self._full_since = now
+            self._full_until = 1 << 60
+        else:
+            self._full_until = now
+
+    def settle_readings(self):
+        """Nothing waits on the node: what has not come by now never will."""
+        node = self.node
+        now = self.world.now
+        if not node.link.up or len(node.outbox) or node.sender._held is not None:
+            return
+        for key in list(self._at_risk):
+            age = self._at_risk.pop(key)[1]
+            self.cost += 1
+            self.longest_cost_ms = max(self.longest_cost_ms, age)
+        missing = [key for key in self._owed if now - (self._owed[key] >> 32) > MINUTE]
+        if not missing:
+            return
+        self.count()
+        missing.sort()
+        for key in missing:
+            if self._given_up < self.dropped + self.unsendable:
+                self._given_up += 1  # the oldest are the first to go
+            else:
+                self.lost += 1
+                self.found("boot %d #%d is lost" % (key >> 32, key & 0xFFFFFFFF))
+            del self._owed[key]
+
+    def _hourly(self):
+        node = self.node
+        if node is None or not node.link.up or len(node.outbox) > 8:
+            return
+        gc.collect()
+        if self._owed or self._at_risk:
+            return  # the model's own memory would be counted
+        self._memory.append((self.world.now - self.world._booted, gc.mem_alloc()))
+
+    def _drift(self):
+        """Take the line through this boot's points into account."""
+        points = self._memory[2:]  # the first hours fill caches
+        self._memory = []
+        if len(points) < _POINTS:
+            return
+        n = len(points)
+        mean_x = sum([p[0] for p in points]) / n
+        mean_y = sum([p[1] for p in points]) / n
+        self._over += sum([(p[0] - mean_x) * (p[1] - mean_y) for p in points])
+        self._under += sum([(p[0] - mean_x) ** 2 for p in points])
+        self._spread += sum([(p[1] - mean_y) ** 2 for p in points])
+        self._points += n - 2
+
+    def slope(self):
+        """Bytes an hour that the node's memory grows by, of all long boots together, or None."""
+        return self._over / self._under * HOUR if self._under else None
+
+    def slope_error(self):
+        """Its standard error."""
+        left = self._spread - self._over * self._over / self._under
+        return math.sqrt(max(left, 0) / self._points / self._under) * HOUR
+
+    # Readings
+
+    def on_reading(self, ms, values):
+        """The node took a reading, `node.seq` by now."""
+        now = self.world.now
+        self._last_ms = now
+        boot = self.node.reports._boot["boot"]
+        if boot not in self._boots:
+            if len(self._boots) > 8:
+                for name in list(self._boots):
+                    index = self._boots[name]
+                    if not any([key >> 32 == index for key in self._owed]) and not any(
+                        [key >> 32 == index for key in self._at_risk]
+                    ):
+                        del self._boots[name]
+                        self._away.pop(index, None)
+            self._boots[boot] = self._boot
+            self._away[self._boot] = self._away_ms
+        self.taken += 1
+        key = self._boot << 32 | self.node.seq
+        if key in self._owed:
+            self.found("two readings %s #%d" % (boot, self.node.seq))
+        mark = self.spec.fingerprint([values.get(name) for name in self.spec.marks])
+        self._owed[key] = now << 32 | mark
+        self.spec.board.next_values()
+
+    def on_publish(self, topic, payload, retain, dup):
+        try:
+            told = json.loads(payload)
+        except ValueError:
+            return self.found("not JSON: %r" % payload[:80])
+        if topic not in self.spec.topics:
+            return self.found("published on %s" % topic)
+        keys = []
+        for obj in told if isinstance(told, list) else (told,):
+            self._hear(topic, obj, obj.get("_fh", {}), keys)
+        return lambda _: self._confirmed(keys)
+
+    def _confirmed(self, keys):
+        for key in keys:
+            self._unread.pop(key, None)
+
+    def _hear(self, topic, obj, ext, keys):
+        spec = self.spec
+        partial = ext.get("partial")
+        if partial is not None:
+            self.partial += 1
+            values = [partial["values"].get(name) for name in spec.marks]
+            keys.append(self._arrive(values, partial.get("time"), partial))
+        elif "seq" in ext:
+            keys.append(self._arrive(spec.read(obj), spec.time(obj), ext))
+        ack = ext.get("ack")
+        name = obj.get("command_id") if topic == spec.reply_topic else ack and ack.get("id")
+        if name:
+            state = ack["state"] if ack else "done" if obj["success"] else "failed"
+            self._answer(name, state)
+
+    def _arrive(self, values, time, ext):
+        index = self._boots.get(ext["boot"])
+        if index is None:  # nothing of that boot is owed any more
+            self.duplicates += 1
+            return None
+        key = index << 32 | ext["seq"]
+        kept = self._owed.pop(key, None)
+        if kept is None:
+            kept = self._at_risk.pop(key, (None,))[0]
+        if kept is None:
+            self.duplicates += 1
+            if key not in self._unread and index == self._boot:
+                self.found("%s #%d again after its PUBACK" % (ext["boot"], ext["seq"]))
+        else:
+            self.arrived += 1
+            self._check(values, time, ext, kept, index)
+        self._unread[key] = True
+        return key
+
+    def _check(self, values, time, ext, kept, index):
+        mark = self.spec.fingerprint(values)
+        if mark != kept & 0xFFFFFFFF:
+            self.found("%s #%d altered: %s" % (ext["boot"], ext["seq"], values))
+        if time is not None and ext.get("q") in ("synced", "backfilled"):
+            off = time - self.world.epoch(kept >> 32)
+            # How long the power was away is not known: so much later may a reading seem.
+            away = (self._away_ms - self._away[index]) // 1000
+            if not -CLOCK_S <= off + self._clock_error <= CLOCK_S + 2 * self._clock_error + away:
+                self.found("%s #%d is %d s off" % (ext["boot"], ext["seq"], off))
+
+    def time_told(self, error):
+        """NTP answered, wrong by `error` seconds."""
+        self._clock_error = max(self._clock_error, abs(error))
+
+    # Commands
+
+    def on_command_sent(self, sent):
+        self.commands += 1
+        self._open.append(sent)
+        self._settle()
+
+    def on_command_read(self, what):
+        sent, retained, dup = what
+        sent.read += 1
+        sent.retained_only = (sent.read == 1 or sent.retained_only) and retained
+        sent.read_at = self.world.now
+        self._last_read = sent
+
+    def on_command_acked(self, sent):
+        sent.acked = True
+        if sent.kind == "bad":
+            sent.payload = sent.payload[:90]  # enough to tell of it
+
+    def _answer(self, name, state):
+        for sent in self._open:
+            if sent.id == name:
+                sent.answers += 1
+                if state == "failed":
+                    sent.failed = True
+                return
+        # Else settled long ago.
+
+    def _settle(self, all=False):
+        now = self.world.now
+        keep = []
+        for sent in self._open:
+            old = now - max(sent.at, sent.read_at) > 2 * HOUR
+            if not (old or all):
+                keep.append(sent)
+                continue
+            if sent.starts:
+                self.executed += 1
+            if sent.failed:
+                self.refused += 1
+            if sent.read and sent.id and not sent.excused:
+                if not sent.answers:
+                    self.unanswered += 1
+                    self.found("%s was never answered" % sent)
+                elif sent.kind == "pump" and not sent.starts and not sent.failed:
+                    self.found("%s was answered and not executed" % sent)
+        self._open = keep
+
+    # Pumps
+
+    def on_start(self, pin):
+        self.runs += 1
+        pin.by = None
+        sent = self._last_read
+        now = self.world.now
+        pin.limit_ms = self.spec.max_run_ms
+        if sent is None or now - sent.read_at > 2000 or sent.kind not in ("pump", "bad"):
+            if not self.spec.starts_by_itself:
+                self.found("GPIO%d goes on, and nobody asked" % pin.number)
+            return
+        sent.starts += 1
+        if sent.kind == "bad":
+            self.found("%s was executed" % sent)
+        elif sent.retained_only:
+            self.found("%s was executed, retained" % sent)
+        elif sent.starts > 1 and sent.id:
+            self.twice += 1
+            self.found("%s was executed %d times" % (sent, sent.starts))
+        if sent.lease_ms:
+            pin.limit_ms = sent.lease_ms
+
+    def on_stop(self, pin, ran_ms):
+        self.on_ms += ran_ms
+        over = ran_ms - pin.limit_ms
+        if over > 0:
+            self.over_ms += over
+            self.longest_over_ms = max(self.longest_over_ms, over)
+            if over > LATE_MS + pin.excused_ms:
+                self.found("GPIO%d ran %d ms, leased for %d" % (pin.number, ran_ms, pin.limit_ms))
+        pin.excused_ms = 0
+
+    def on_will(self, will):
+        pass
+
+    # The end
+
+    def finish(self):
+        self._drift()
+        self.count()
+        self._settle(True)
+        self.outages += self.node.link.outages
+        self.settle_readings()
+        slope = self.slope()
+        if slope is not None and slope > MAX_SLOPE + 4 * self.slope_error():
+            self.found("memory grows by %d bytes an hour" % slope)
