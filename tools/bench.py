@@ -16,6 +16,7 @@ from pathlib import Path
 
 import bench_host
 import bench_node
+import bench_outbox
 from mosquitto import Mosquitto, MosquittoError
 
 from fieldhand import paths
@@ -78,6 +79,7 @@ SECTIONS: dict[str, Callable[[Mosquitto], Figures]] = {
     "publish": publish,
     "node": bench_node.figures,
     "host": bench_host.figures,
+    "outbox": bench_outbox.figures,
 }
 
 
@@ -88,6 +90,13 @@ def goals(figures: dict[str, Figures]) -> list[tuple[str, float, str, float]]:
         ("session / umqtt.simple", session["times_stock"], "at least", 400),
         ("session / raw socket", session["of_floor"], "at least", 0.45),
         ("heap the node runs in, kB", node["smallest_heap"]["kilobytes"], "at most", 160),
+        (
+            "erases per offline reading",
+            figures["outbox"]["wear"]["erases_per_offline_reading"],
+            "at most",
+            0.1,
+        ),
+        ("5,000 readings at 100 ms, s", figures["outbox"]["drain"]["seconds"], "at most", 60),
         ("command round trip, median ms", node["command_round_trip"]["median_ms"], "at most", 20),
     ]
 
@@ -112,6 +121,11 @@ def show(figures: dict[str, Figures]) -> None:
             f"{name.replace('_', ' '):34}{row['median_ms']:12.2f}{row['p99_ms']:12.2f}"
             f"{row['count']:8.0f}"
         )
+    wear, drain = figures["outbox"]["wear"], figures["outbox"]["drain"]
+    print(f"\n{'outbox, real littlefs':34}{'a reading':>12}")
+    for key, value in wear.items():
+        print(f"{key.replace('_', ' '):34}{value:12.4f}")
+    print(f"{drain['readings']:.0f} readings, 100 ms round trip: {drain['seconds']:.1f} s")
     print(f"\n{'host, readings':34}{'per second':>12}")
     for name, row in figures["host"].items():
         print(f"{name.replace('_', ' '):34}{row['per_second']:12,.0f}")
