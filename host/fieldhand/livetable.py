@@ -128,7 +128,11 @@ class LiveTable:
         else:
             word = str(status.values.get("activity") or status.state)
             word = word if status.online else status.state
-            state = Text(printable(word), "green" if status.online else "bold red")
+            fine = status.online
+            for key, short in (("config_error", "config error"), ("safe_mode", "safe mode")):
+                if status.online and status.values.get(key):
+                    word, fine = short, False
+            state = Text(printable(word), "green" if fine else "bold red")
         queued = status.values.get("queued") if status is not None else None
         heard = None if view.heard_at is None else now - view.heard_at
         return (

@@ -64,6 +64,17 @@ def test_a_row_shows_state_values_sparklines_queue_and_age():
     assert " 4 " in shown
 
 
+def test_a_node_that_needs_help_says_so_in_place_of_what_it_does():
+    for values, word in (
+        ({"safe_mode": True, "activity": "idle"}, "safe mode"),
+        ({"config_error": "node.json: ..."}, "config error"),
+    ):
+        status = Status("n", "plantnanny", "online", values, None, time.time())
+        view = NodeView("n", "plantnanny", True, {}, status, None, time.time())
+        shown = text_of(LiveTable(), View(view))
+        assert word in shown and "idle" not in shown and "online" not in shown
+
+
 def test_names_of_strangers_do_not_move_the_terminal():
     now = time.time()
     name = "evil\x1b[2J\nnode\u202e"
