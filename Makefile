@@ -16,11 +16,11 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv umqtt demo test unit firmware e2e soak test-hil check format bench dist clean
+.PHONY: help venv umqtt demo test unit firmware e2e soak test-hil check format bench bench-return dist clean
 
 help: ## Print these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | \
-		while read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+		while read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 venv: $(STAMP) ## Make the virtual environment (.venv)
 
@@ -59,6 +59,9 @@ format: $(STAMP) ## Format the source and mend what ruff can
 
 bench: $(STAMP) $(UMQTT) ## Measure sessions, heap and latency against Mosquitto
 	$(BIN)/python tools/bench.py $(ARGS)
+
+bench-return: $(STAMP) $(UMQTT) ## Let 1,000 nodes come back to a broker that was killed (5 minutes)
+	$(BIN)/python tools/bench_return.py $(ARGS)
 
 dist: $(STAMP) $(UMQTT) ## Build the wheel and the source distribution into dist/
 	rm -rf dist

@@ -31,14 +31,18 @@ class Mosquitto:
 
     `persistent` saves on every change, so that a killed broker keeps what it acknowledged;
     that costs throughput, so a broker that is never restarted goes without. `extra` holds
-    further lines of mosquitto.conf. Each start raises MosquittoError when it fails.
+    further lines of mosquitto.conf, `log_types` what it logs. Each start raises MosquittoError
+    when it fails.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, persistent: bool = True, extra: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, persistent: bool = True, extra: tuple[str, ...] = (), log_types: str = "all"
+    ) -> None:
         self.persistent = persistent
         self.extra = extra
+        self.log_types = log_types
         self.port = 0
         self._folder = tempfile.TemporaryDirectory(prefix="mosquitto-")
         self._log = Path(self._folder.name, "mosquitto.log")
@@ -59,6 +63,10 @@ class Mosquitto:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
 
     @property
     def log(self) -> str:
@@ -137,7 +145,7 @@ class Mosquitto:
             "max_queued_messages 0",
             "set_tcp_nodelay true",
             "log_dest stderr",
-            "log_type all",
+            f"log_type {self.log_types}",
         ]
         if self.persistent:
             lines += [

@@ -132,7 +132,7 @@ def per_second(times: Sequence[float], until: float) -> list[int]:
 # -- the plot ------------------------------------------------------------------------------------
 
 _COLOURS = ("#1b7f4b", "#c2452d", "#7a6fb0")
-_WIDTH, _PANEL, _LEFT, _TOP = 900, 150, 60, 50
+_WIDTH, _PANEL, _LEFT, _TOP = 900, 150, 60, 64
 
 
 def plot(title: str, away_s: float, found: Mapping[str, Return], until: float) -> str:
@@ -179,4 +179,4 @@ def _panel(
         f"{name}: at most {peak(run.attempts, away_s)} attempts a second once the broker is back,"
         f" {run.failed(away_s)} in vain; all back after {run.back[-1] - away_s:.0f} s"
     )
-    yield f'<text x="{_LEFT + 8}" y="{top + 14}">{facts}</text>'
+    yield f'<text x="{_LEFT}" y="{top - 8}">{facts}</text>'
