@@ -84,15 +84,32 @@ class Reports:
         values = {"firmware": VERSION, "time": self.time(self._clock.ms())}
         return self._node.dialect.will(self._node.id, values)
 
-    def reading(self, boot, seq, ms, epoch, values):
-        """A reading as `Outbox.take` gives it; `values` is added to."""
+    def batch(self):
+        """How many readings a packet of this dialect may hold."""
+        message = self._node.dialect.message("reading")
+        return max(1, message.batch) if message else 1
+
+    def readings(self, taken):
+        """The packet of what `Outbox.take` gave; more than one where the dialect allows."""
+        entries = [self._dated(*reading[:5]) for reading in taken]
+        if len(entries) == 1:
+            return self._reading(*entries[0])
+        try:
+            return self._node.dialect.encode_batch(self._node.id, entries)
+        except MessageError as error:
+            log.warning("not sent as one: %s" % error)
+            return None
+
+    def _dated(self, boot, seq, ms, epoch, values):
         quality = SYNCED
         if not epoch:
             epoch, quality = self._node.boots.dated(boot, ms)
         values["time"] = self._required(epoch, ms)
         values["uptime"] = ms // 1000
         values["firmware"] = VERSION
-        ext = {"boot": boot_id(boot), "seq": seq, "ms": ms, "q": quality}
+        return values, {"boot": boot_id(boot), "seq": seq, "ms": ms, "q": quality}
+
+    def _reading(self, values, ext):
         dialect = self._node.dialect
         try:
             return dialect.encode("reading", self._node.id, values, ext)

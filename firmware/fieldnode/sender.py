@@ -21,6 +21,9 @@ class Sender:
         self._status_ms = 0
         self._held = None  # the packet of the reading taken, which the link had no room for
         self._again = 0  # the packet id under which it went out before
+        self._count = 0  # of the readings taken
+        self._most = 1  # in a packet
+        self._fit = 255  # as far as is known
 
     def step(self):
         """Publish what the link takes; milliseconds until there is more to do."""
@@ -47,20 +50,38 @@ class Sender:
             if pid is None:
                 return _BUSY_MS
             self._held = None
-            self.outbox.sent(pid)
-            self.unsendable += not pid
+            if pid:
+                self.outbox.sent(pid)
+            else:
+                self._fit = max(1, self._count // 2)
+                self._refused()
         return max(self._status_ms - now, 0)
 
     def _take(self):
-        """Hold the next reading's packet until the link takes it. False when none waits."""
+        """Hold the packet of the next reading, or readings where the dialect puts several into
+        one, until the link takes it. False when none waits."""
         while True:
-            reading = self.outbox.take()
-            if reading is None:
+            readings = []
+            while len(readings) < self._most:
+                reading = self.outbox.take()
+                if reading is None:
+                    break
+                readings.append(reading)
+            if not readings:
                 return False
-            self._again = reading[5]
-            self._held = self._reports.reading(*reading[:5])
+            self._count = len(readings)
+            self._again = readings[0][5]
+            self._held = self._reports.readings(readings)
             if self._held is not None:
                 return True
+            self._refused()
+
+    def _refused(self):
+        """What was taken can never be sent, not in one packet at least."""
+        if self._count > 1:
+            self._most = min(self._fit, self._most // 2)
+            self.outbox.unsend(False)
+        else:
             self.unsendable += 1
             self.outbox.sent(0)
 
@@ -70,7 +91,9 @@ class Sender:
     def on_up(self):
         """A new connection: birth first, then what was not acknowledged on the last one."""
         self._held = None
-        self.outbox.unsend(self.link.session.session_present)
+        self._most = min(self._fit, self._reports.batch())
+        # A packet of several would not be put together the same way again.
+        self.outbox.unsend(self._most == 1 and self.link.session.session_present)
         self.notices.unsend()
         self.status_due()
 

@@ -289,3 +289,57 @@ def test_settings_survive_and_a_damaged_file_does_not_stop_the_node():
     settings.clear()
     settings.clear()
     assert Settings("s.json").values == {}
+
+
+def test_several_readings_travel_in_one_packet_where_the_dialect_allows():
+    bench = Bench("plantnanny", interval_ms=1000)
+    bench.node.dialect.message("reading").batch = 10
+    link = bench.link
+    publish = link.publish
+
+    def small(topic, payload, retain=False, qos=0, pid=0):
+        if len(payload) > 1000:  # as a session with room for so much
+            raise ValueError("packet of %d bytes" % len(payload))
+        assert not pid, "a packet of several is not put together the same way again"
+        return publish(topic, payload, retain, qos, pid)
+
+    link.publish = small
+    link.session_present = True
+    for lost in range(2):
+        link.lose()
+        bench.run(40000)
+        link.sent = []
+        link.connect()
+        if not lost:
+            bench.node.step()  # all on their way, and none acknowledged
+    for _ in range(10):
+        bench.run(1)
+    packets = sent(bench, "/data")
+    lists = [packet for packet in packets if isinstance(packet, list)]
+    assert max([len(packet) for packet in lists]) == 5, "halved until it fitted, and kept so"
+    found = []
+    for packet in packets:
+        found += packet if isinstance(packet, list) else [packet]
+    seqs = sorted([obj["_fh"]["seq"] for obj in found])
+    assert seqs == list(range(2, 82)) and len(bench.node.outbox) == 0, seqs
+    assert len(packets) < 20 and not bench.node.sender.unsendable, len(packets)
+
+
+def test_one_bad_reading_does_not_cost_those_it_would_travel_with():
+    bench = Bench("plantnanny", interval_ms=1000)
+    bench.node.dialect.message("reading").batch = 8
+    bench.link.lose()
+    bench.run(4000)
+    bench.sensor.values["air_temperature"] = float("inf")
+    bench.run(1000)
+    bench.sensor.values["air_temperature"] = 24.3
+    bench.run(4000)
+    bench.link.sent = []
+    bench.link.connect()
+    bench.run(10)
+    found = []
+    for packet in sent(bench, "/data"):
+        found += packet if isinstance(packet, list) else [packet]
+    seqs = [obj["_fh"]["seq"] for obj in found]
+    assert sorted(set(seqs)) == [2, 3, 4, 5, 7, 8, 9, 10], seqs
+    assert bench.node.sender.unsendable == 1 and len(bench.node.outbox) == 0

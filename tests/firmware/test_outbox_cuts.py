@@ -56,7 +56,7 @@ class Run:
         assert not box.corrupt, "littlefs had promised a file as it was or as it became"
         first = found[0] if found else self.durable + 1
         assert found == list(range(first, first + len(found))) and count == len(found), found
-        assert first <= self.box._floor() + 1, (first, self.box._floor())
+        assert first <= self.box._backlog.floor() + 1, (first, self.box._backlog.floor())
         last = first + len(found) - 1
         assert last == self.durable or last == self.seq, (last, self.durable, self.seq)
         self.lost = max(self.lost, self.seq - last)
