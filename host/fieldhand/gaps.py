@@ -29,11 +29,12 @@ BEFORE_RECORD = "before the first that was heard here"
 
 
 class NoRecord(FieldhandError):
-    """Nothing is on record of a node, so nothing can be said about it."""
+    """Nothing is on record of a node, so nothing can be said about it; `reason` says what to do."""
 
-    def __init__(self, node: str, reason: str) -> None:
-        super().__init__(f"node '{node}': {reason}")
+    def __init__(self, node: str, path: Path, reason: str) -> None:
+        super().__init__(f"node '{node}': nothing is on record in {path}: {reason}")
         self.node = node
+        self.path = path
         self.reason = reason
 
 
@@ -60,8 +61,8 @@ class Gap:
 class BootGaps:
     """One boot: `taken` readings are known of, `received` of them arrived.
 
-    `dropped` and `unsendable` are the node's own counts of what it gave up, None where it said
-    nothing.
+    `dropped`, `unsendable` and `corrupt` (damaged on its flash) are the node's own counts of what
+    it lost, None where it said nothing.
     """
 
     boot: str
@@ -73,6 +74,7 @@ class BootGaps:
     waiting: tuple[Gap, ...]
     dropped: int | None
     unsendable: int | None
+    corrupt: int | None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class NodeGaps:
                     "waiting": [_gap(gap) for gap in boot.waiting],
                     "dropped": boot.dropped,
                     "unsendable": boot.unsendable,
+                    "corrupt": boot.corrupt,
                 }
                 for boot in self.boots
             ],
@@ -158,7 +161,7 @@ def of_node(name: str, file: FleetFile | None, path: Path | None = None) -> Node
     if not where.is_file():
         if file is not None and declared is None:
             raise UnknownNode(name, list(file.nodes))
-        raise NoRecord(name, f"nothing is on record ({where}): {_how(declared)}")
+        raise NoRecord(name, where, _how(declared))
     store = ReceivedStore(where, create=False)
     try:
         keys = store.nodes()
@@ -169,7 +172,7 @@ def of_node(name: str, file: FleetFile | None, path: Path | None = None) -> Node
             names = {key.node for key in keys} | set(file.nodes if file is not None else ())
             raise UnknownNode(name, sorted(names))
         if not found:
-            raise NoRecord(name, f"nothing of it is on record ({where}): {_how(declared)}")
+            raise NoRecord(name, where, _how(declared))
         if len(found) > 1:
             places = " and ".join(
                 " ".join([key.dialect, *json.loads(key.tenant).values()]) for key in found
@@ -225,6 +228,7 @@ def _boot(boot: BootRecord, first: bool) -> BootGaps:
         tuple(waiting),
         boot.dropped,
         boot.unsendable,
+        boot.corrupt,
     )
 
 

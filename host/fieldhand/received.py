@@ -37,6 +37,7 @@ CREATE TABLE boot (
     queued INTEGER,
     dropped INTEGER,
     unsendable INTEGER,
+    corrupt INTEGER,
     said_at REAL,
     waiting_from INTEGER,
     UNIQUE (dialect, node, tenant, boot)
@@ -79,6 +80,7 @@ class Said(NamedTuple):
     queued: int
     dropped: int | None
     unsendable: int | None
+    corrupt: int | None
     at: float
     retained: bool
 
@@ -106,6 +108,7 @@ class BootRecord:
     queued: int | None = None
     dropped: int | None = None
     unsendable: int | None = None
+    corrupt: int | None = None
     said_at: float | None = None
     waiting_from: int | None = None
 
@@ -192,7 +195,7 @@ class ReceivedStore:
         found = {}
         rows = self._db.execute(
             "SELECT id, boot, first_heard, last_heard, taken, queued, dropped, unsendable,"
-            " said_at, waiting_from FROM boot"
+            " corrupt, said_at, waiting_from FROM boot"
             " WHERE dialect = ? AND tenant = ? AND node = ? ORDER BY id",
             node,
         ).fetchall()
@@ -250,9 +253,9 @@ class ReceivedStore:
         if known is not None and (said.taken < known or (said.retained and said.taken == known)):
             return  # an older status than the one on record
         self._db.execute(
-            "UPDATE boot SET taken = ?, queued = ?, dropped = ?, unsendable = ?, said_at = ?"
-            " WHERE id = ?",
-            (*said[:5], id),
+            "UPDATE boot SET taken = ?, queued = ?, dropped = ?, unsendable = ?, corrupt = ?,"
+            " said_at = ? WHERE id = ?",
+            (*said[:6], id),
         )
         self._db.execute(
             "UPDATE boot SET waiting_from = NULL WHERE dialect = ? AND tenant = ? AND node = ?"

@@ -81,6 +81,7 @@ class Recorder:
             _count(event.values.get("queued")) or 0,
             _count(event.values.get("dropped")),
             _count(event.values.get("unsendable")),
+            _count(event.values.get("corrupt")),
             event.received_at,
             event.retained,
         )

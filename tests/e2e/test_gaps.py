@@ -80,6 +80,35 @@ def test_an_outage_leaves_no_gap(project, own_mosquitto):
     assert len(result.boots) == 1
 
 
+def test_a_boot_that_never_got_through_is_heard_by_its_queue(project, own_mosquitto):
+    port = own_mosquitto.port
+    config = example(NODE, port, outbox_flush_s=1)
+    with listening(project) as readings, running(port, config) as (node,):
+        one = until(readings, lambda r: r.provenance.seq >= 2).provenance.boot
+        with backend(port) as heard:
+            node.faults.wifi("lost")
+            heard.wait(STATUS, lambda obj: obj["status"] == "offline")
+        for _ in range(2):
+            written = flushed(node)
+            node.wait(lambda at=written: flushed(node) > at, WAIT_S, "readings on flash")
+            node.power_cut()
+            node.power_on()
+        node.faults.wifi("ok")
+        until(readings, lambda r: r.provenance.boot.startswith("3-") and r.provenance.seq >= 3)
+        with backend(port) as heard:
+            heard.wait(STATUS, lambda obj: obj.get("_fh", {}).get("also", {}).get("queued") == 0)
+            time.sleep(0.2)
+    result = found(project)
+    assert sorted(boot.boot[:2] for boot in result.boots) == ["1-", "2-", "3-"]
+    assert result.boots[0].boot == one and result.boots[0].received > 2
+    assert result.complete, result
+
+
+def flushed(node):
+    """Bytes of readings on the node's flash."""
+    return sum(path.stat().st_size for path in (node.flash / "outbox").glob("*"))
+
+
 def test_what_was_sent_while_nobody_listened_is_listed_exactly(project, own_mosquitto):
     port = own_mosquitto.port
     got = set()

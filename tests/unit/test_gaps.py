@@ -26,7 +26,7 @@ HEARD = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 def boot(name, *spans, taken=None, waiting_from=None, live=True, **said):
     return BootRecord(
         name, HEARD, HEARD + 60, Ranges(spans), taken, None,
-        said.get("dropped"), said.get("unsendable"), HEARD if live else None, waiting_from,
+        said.get("dropped"), said.get("unsendable"), None, HEARD if live else None, waiting_from,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def run(capsys, *arguments):
 
 
 def test_nothing_missing(project, capsys):
-    write(project, (POOL, "1-aa", [(1, 40)], Said(40, 0, 0, None, HEARD, False)))
+    write(project, (POOL, "1-aa", [(1, 40)], Said(40, 0, 0, None, None, HEARD, False)))
     code, out, err = run(capsys, "pool")
     assert (code, err) == (0, "")
     assert out.startswith("pool: nothing missing; 40 arrived of 1 boot since 2026-01-01 ")
@@ -138,8 +138,8 @@ def test_every_kind_of_gap_in_words_and_json(project, capsys):
     write(
         project,
         (POOL, "1-aa", [(3, 9, t, t + 6)], None),
-        (POOL, "1-aa", [(12, 20, t + 9, t + 17)], Said(20, 0, 2, 1, HEARD, False)),
-        (POOL, "4-bb", [(1, 5, t, t + 4)], Said(9, 2, 0, None, HEARD, False)),
+        (POOL, "1-aa", [(12, 20, t + 9, t + 17)], Said(20, 0, 2, 1, 3, HEARD, False)),
+        (POOL, "4-bb", [(1, 5, t, t + 4)], Said(9, 2, 0, None, None, HEARD, False)),
     )
     code, out, err = run(capsys, "pool")
     assert (code, err) == (1, "")
@@ -150,6 +150,7 @@ def test_every_kind_of_gap_in_words_and_json(project, capsys):
         " between 2026-01-01 00:00:06 and 2026-01-01 00:00:09",
         "  boot 1-aa: the node says: 2 dropped from its full queue",
         "  boot 1-aa: the node says: 1 could not be sent",
+        "  boot 1-aa: the node says: 3 found damaged on its flash",
         "  boot 4-bb: readings 6-7 (2) missing, after 2026-01-01 00:00:04",
         "  boot 4-bb: readings 8-9 (2) waiting on the node",
         "  boots 2-3: never heard of",

@@ -218,9 +218,10 @@ def test_what_cannot_be_written_now_is_written_later(recorder, monkeypatch, capl
 def test_a_status_says_what_waits(recorder):
     for seq in (1, 2, 5):
         recorder.note(reading(seq))
-    recorder.note(status(9, queued=4, dropped=2, unsendable=1))
+    recorder.note(status(9, queued=4, dropped=2, unsendable=1, corrupt=3))
     found = on_record(recorder)
-    assert (found.taken, found.queued, found.dropped, found.unsendable) == (9, 4, 2, 1)
+    assert (found.taken, found.queued, found.dropped) == (9, 4, 2)
+    assert (found.unsendable, found.corrupt, found.said_at) == (1, 3, 6.0)
     # 3, 4, 6, 7, 8 and 9 are missing; the four newest wait.
     assert found.waiting_from == 6
 

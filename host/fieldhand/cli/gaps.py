@@ -73,9 +73,10 @@ def _fleet(found: dict[str, NodeGaps | NoRecord], as_json: bool) -> int:
             if isinstance(gaps, NodeGaps):
                 click.echo(_summary(gaps))
             else:
-                click.echo(f"{name}: {gaps.reason}")
+                click.echo(f"{name}: nothing is on record")
     if not known:
-        note("error: nothing is on record of any node")
+        reasons = {gaps.reason for gaps in found.values() if not isinstance(gaps, NodeGaps)}
+        note(f"error: nothing is on record: {'; '.join(sorted(reasons))}")
         return 2
     return EXIT_COMPLETE if all(gaps.complete for gaps in known) else EXIT_MISSING
 
@@ -104,6 +105,7 @@ def _lines(gaps: NodeGaps) -> list[str]:
             for count, reason in (
                 (boot.dropped, "dropped from its full queue"),
                 (boot.unsendable, "could not be sent"),
+                (boot.corrupt, "found damaged on its flash"),
             ):
                 if count:
                     lines.append(f"  boot {boot.boot}: the node says: {count} {reason}")
