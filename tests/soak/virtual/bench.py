@@ -19,6 +19,7 @@ MOUNT = "/soak"
 BLOCKS = 128  # of flash: 512 KiB, the smallest file system of an ESP32 with 4 MB is 2 MB
 BOOT_MS = 2500  # from reset to main.py on an ESP32 that compiles the firmware
 RECOVERY_MS = 4 * HOUR  # for what waits, once everything is well again
+BACK_MS = 10 * MINUTE  # longest backoff, the deadlines of an attempt, and a few attempts
 _LOG_LINES = 40
 
 
@@ -45,8 +46,8 @@ class Bench:
         )
         self.traffic = Traffic(world, self.broker, self.model, self.spec)
         self.flash.on_full = self.model.flash_full
-        self.log = []
         self._quiet_since = None
+        self._down_since = 0
         world.on_turn = self._turn
         world.on_dead = self._dead
         self.flash.mount(MOUNT)
@@ -100,6 +101,7 @@ class Bench:
     def _attach(self, node):
         model = self.model
         model.attach(node)
+        self._down_since = self.world.now
         take = node.sampler._on_reading
 
         def on_reading(ms, values):
@@ -136,14 +138,20 @@ class Bench:
         self.flash.cut_in = 0
 
     def _line(self, level, text):
-        if len(self.log) >= _LOG_LINES:
-            self.log.pop(0)
-        self.log.append("%s %.3f %s" % (level, self.world.now / 1000, text))
+        log = self.model.log
+        if len(log) >= _LOG_LINES:
+            log.pop(0)
+        log.append("%s %.3f %s" % (level, self.world.now / 1000, text))
         if level == "E" and not self.board.crashed:
             self.model.found(text)
 
     def _turn(self):
         self.model.turn()
+        if self.model.node.link.up or not self.faults.quiet():
+            self._down_since = self.world.now
+        elif self.world.now - self._down_since > BACK_MS:
+            self.model.found("no connection for %d min, and nothing in its way" % (BACK_MS // MINUTE))
+            self._down_since = self.world.now
         if self._quiet_since is None:
             return
         node = self.model.node
@@ -198,5 +206,5 @@ class Bench:
             "faults": self.faults.counts,
             "findings": model.findings,
             "found": model.found_n,
-            "log": self.log if model.findings else [],
+            "log": model.found_log or [],
         }

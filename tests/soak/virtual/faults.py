@@ -17,6 +17,7 @@ class Faults:
         self.model = model
         self.on = True
         self.counts = {}
+        self._set = set()  # attributes that will be put back; their names are all different
         # name -> pause between two on average. A broker that never comes to rest proves nothing:
         # there is time between the faults for what they did to be made good.
         for name, mean in (
@@ -63,6 +64,20 @@ class Faults:
         board.hang_ms = self.flash.cut_in = 0
         self.flash.full(False)
 
+    def quiet(self):
+        """Whether nothing stands between the node and its broker."""
+        air, broker = self.air, self.broker
+        return (
+            air.access_point
+            and air.password
+            and air.dns
+            and air.listening
+            and not (air.lost or air.zombie or broker.connack)
+            and broker.answers_connect
+            and broker.answers_publish
+            and broker.answers_ping
+        )
+
     def _begin(self, what):
         if not self.on:
             return
@@ -74,16 +89,18 @@ class Faults:
         getattr(self, "_" + name)(self.world.dice)
 
     def _for(self, ms, owner, name, value):
-        """Set an attribute, and back to what it was after `ms`."""
+        """Set an attribute, and back to what it was after `ms`; one that is set stays so."""
         before = getattr(owner, name)
-        if before == value:
+        if name in self._set:
             return
+        self._set.add(name)
         setattr(owner, name, value)
-        self.world.after(ms, self._restore, (owner, name, value, before))
+        self.world.after(ms, self._restore, (owner, name, before))
 
     def _restore(self, what):
-        owner, name, value, before = what
-        if self.on and getattr(owner, name) == value:
+        owner, name, before = what
+        self._set.discard(name)
+        if self.on:
             setattr(owner, name, before)
 
     # The way to the broker

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+from array import array
 
 from .world import HOUR, MINUTE
 
@@ -11,6 +12,7 @@ STALL_MS = 20000  # a reading may be late by a name look-up, an NTP timeout, a s
 CLOCK_S = 3  # what a reading's wall time may be off: whole seconds, on both ends, and NTP's way
 MAX_SLOPE = 30  # bytes an hour on this 64-bit machine: 10 kB in a month on the chip
 _FINDINGS = 30
+_MOST = 200  # of them are kept
 _POINTS = 12  # hours of a boot from which its memory is looked at
 
 
@@ -20,6 +22,8 @@ class Model:
         self.air = air
         self.spec = spec  # a `fleet.Spec`
         self.node = None
+        self.log = []  # the node's last lines
+        self.found_log = None  # what they were when something was first found
         self.findings = []
         self.found_n = 0
         # Readings
@@ -53,13 +57,17 @@ class Model:
         self.on_ms = 0
         # The node
         self.outages = 0
-        self._memory = []  # (ms since boot, bytes in use) once an hour
+        self._hours = array("i", [0] * _MOST)  # seconds since boot, once an hour
+        self._bytes = array("i", [0] * _MOST)  # in use by then
+        self._n = 0  # of both
         self._over = self._under = self._spread = 0.0  # of the slope
         self._points = 0
         self._hour = 0
 
     def found(self, text):
         self.found_n += 1
+        if not self.found_log:
+            self.found_log = self.log[:]
         if len(self.findings) < _FINDINGS:
             hours = self.world.now / HOUR
             self.findings.append("%.3f h, boot %d: %s" % (hours, self.world.boots, text))
@@ -76,7 +84,7 @@ class Model:
             self._cut_at = 0
         self._next_settle = self.world.now + 10 * MINUTE
         self._dropped0 = node.outbox.dropped
-        self._memory = []
+        self._n = 0
         self._interval_ms = node.sampler.interval_ms
 
     def detach(self, cause):
@@ -165,18 +173,24 @@ class Model:
         node = self.node
         if node is None or not node.link.up or len(node.outbox) > 8:
             return
-        gc.collect()
         if self._owed or self._at_risk:
-            return  # the model's own memory would be counted
-        self._memory.append((self.world.now - self.world._booted, gc.mem_alloc()))
+            return
+        # The model's own memory must not count: a dict that was large once stays so.
+        self._owed, self._at_risk, self._unread = {}, {}, dict(self._unread)
+        self.log = []
+        gc.collect()
+        if self._n < _MOST:
+            self._hours[self._n] = (self.world.now - self.world._booted) // 1000
+            self._bytes[self._n] = gc.mem_alloc()
+            self._n += 1
 
     def _drift(self):
         """Take the line through this boot's points into account."""
-        points = self._memory[2:]  # the first hours fill caches
-        self._memory = []
-        if len(points) < _POINTS:
+        n, self._n = self._n, 0
+        if n < _POINTS:
             return
-        n = len(points)
+        points = [(self._hours[i] / 3600, self._bytes[i]) for i in range(2, n)]  # caches are full
+        n -= 2
         mean_x = sum([p[0] for p in points]) / n
         mean_y = sum([p[1] for p in points]) / n
         self._over += sum([(p[0] - mean_x) * (p[1] - mean_y) for p in points])
@@ -186,12 +200,12 @@ class Model:
 
     def slope(self):
         """Bytes an hour that the node's memory grows by, of all long boots together, or None."""
-        return self._over / self._under * HOUR if self._under else None
+        return self._over / self._under if self._under else None
 
     def slope_error(self):
         """Its standard error."""
         left = self._spread - self._over * self._over / self._under
-        return math.sqrt(max(left, 0) / self._points / self._under) * HOUR
+        return math.sqrt(max(left, 0) / self._points / self._under)
 
     # Readings
 
