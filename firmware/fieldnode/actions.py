@@ -1,9 +1,7 @@
 """What each action does. An action is a dialect's command by its canonical name."""
 
+from .commands import ACCEPTED, DONE
 from .relay import Refused
-
-ACCEPTED = "accepted"
-DONE = "done"
 
 
 class Actions:

@@ -1,11 +1,11 @@
 """From node.json to a node with everything it needs. Loaded at the start, then forgotten."""
 
 import gc
-import sys
 import time
 
 from . import identity, log, store
 from .clock import Clock
+from .memory import forget, load
 
 COMPLAIN_MS = 10000
 
@@ -19,7 +19,7 @@ def build(raw, fault, hal, nvs, crashes):
     config, fault = _check(raw, fault, nvs, crashes.safe)
     unsaved = None
     if not (fault or crashes.safe):
-        unsaved = _load("fieldnode.backup").due(raw, nvs)
+        unsaved = load("fieldnode.backup").due(raw, nvs)
     forget("fieldnode", "backup")
     raw = None
     identity.adopt_secrets(nvs)
@@ -42,8 +42,8 @@ def build(raw, fault, hal, nvs, crashes):
         log.line("E", fault)
     forget("fieldproto", "sensortable", "sensortypes", "calibration", "quantities")
     forget("fieldnode.sensors", "build")
-    for name in ("decoding", "encoding", "dialect", "dialects"):
-        dialects = _load("fieldproto." + name)
+    for name in ("encoding", "dialect", "dialects"):
+        dialects = load("fieldproto." + name)
     gc.collect()
     try:
         dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
@@ -51,7 +51,7 @@ def build(raw, fault, hal, nvs, crashes):
         _refuse_for_ever("node.json: %s" % error)
     if crashes.fresh and hal.reset_cause() == "hard":
         hal.cause = "crash"
-    node = _load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
+    node = load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
     controls(node, config, clock, hal.reset_cause())
     _guard(node, hal, clock, nvs, crashes, unsaved)
     node.session = session
@@ -62,27 +62,9 @@ def build(raw, fault, hal, nvs, crashes):
     return node, hal.watchdog(config["watchdog_ms"])
 
 
-def _load(name):
-    # A collection in the middle of an import leaves holes that the rest of it does not fit: a
-    # MemoryError with half the heap free. So there is one before each.
-    gc.collect()
-    return __import__(name, None, None, ("*",))
-
-
-def forget(package, *modules):
-    """Drop modules that only the start needed, a sixth of the firmware's heap."""
-    for name in modules:
-        module = sys.modules.pop(package + "." + name, None)
-        if module:
-            delattr(sys.modules[package], name)
-            # The collector takes any word on the stack for a pointer. One stale word that points
-            # to a function would keep its module, and all that imported.
-            module.__dict__.clear()
-
-
 def _check(raw, fault, nvs, safe):
     """(checked node.json, what is wrong with it or None)."""
-    nodeconfig = _load("fieldproto.nodeconfig")
+    nodeconfig = load("fieldproto.nodeconfig")
     if not fault:
         try:
             config = nodeconfig.load(raw)
@@ -92,7 +74,7 @@ def _check(raw, fault, nvs, safe):
             fault = "node.json: %s" % error
     config = _connection_only(nodeconfig, raw)
     if config is None:
-        config = _connection_only(nodeconfig, _load("fieldnode.backup").load(nvs))
+        config = _connection_only(nodeconfig, load("fieldnode.backup").load(nvs))
     if config is None:
         _refuse_for_ever(fault)
     return config, fault
@@ -100,11 +82,11 @@ def _check(raw, fault, nvs, safe):
 
 def _guard(node, hal, clock, nvs, crashes, unsaved):
     """What tells of crashes and repairs, and keeps the next one from doing harm."""
-    health = _load("fieldnode.health").Health
+    health = load("fieldnode.health").Health
     node.parts.append(health(node, hal, clock, nvs, crashes, unsaved))
     if crashes.safe:
         log.line("E", "safe mode after %d crashes" % crashes.count)
-        node.commands.actions = _load("fieldnode.safemode").SafeActions(node, node.commands)
+        node.commands.safe = True
     if crashes.fresh:
         event = {"event": "crash", "traceback": crashes.text, "count": crashes.count}
         node.notices.append("event", event)
@@ -116,27 +98,27 @@ def _guard(node, hal, clock, nvs, crashes, unsaved):
 
 def _parts(config, hal, clock):
     """(sensors, relays). Raises ValueError."""
-    build_sensors = _load("fieldnode.sensors.build").build
+    build_sensors = load("fieldnode.sensors.build").build
     sensors = build_sensors(config["sensors"], hal, clock, config.get("i2c"))
-    relay = _load("fieldnode.relay").Relay
+    relay = load("fieldnode.relay").Relay
     return sensors, [relay(entry, hal, clock) for entry in config["actuators"]]
 
 
 def controls(node, config, clock, cause):
     """What stands behind the relays, and what makes the node act by itself; many have neither."""
     if node.actuators:
-        node.parts.append(_load("fieldnode.runs").Runs(node, config, clock, cause))
+        node.parts.append(load("fieldnode.runs").Runs(node, config, clock, cause))
     if config.get("dosing"):
-        node.parts.append(_load("fieldnode.dosing").Dosing(config["dosing"], node, clock))
+        node.parts.append(load("fieldnode.dosing").Dosing(config["dosing"], node, clock))
     if config.get("schedules"):
-        schedules = _load("fieldnode.schedules").Schedules
+        schedules = load("fieldnode.schedules").Schedules
         node.parts.append(schedules(config["schedules"], node, clock, config["utc_offset_min"]))
 
 
 def _session(config, clock):
     # Before the heap is full of holes: its buffers are the largest blocks of all.
     broker = config["broker"]
-    return _load("fieldnode.session").Session(
+    return load("fieldnode.session").Session(
         config["node"],
         broker["host"],
         broker["port"],
@@ -150,16 +132,16 @@ def _session(config, clock):
 
 def _connect(node, config, dialect, hal, clock):
     wifi = config["wifi"]
-    node.link = _load("fieldnode.link").Link(
+    node.link = load("fieldnode.link").Link(
         clock,
-        _load("fieldnode.wifi").Wifi(hal.wlan(), wifi["ssid"], wifi.get("password"), clock),
+        load("fieldnode.wifi").Wifi(hal.wlan(), wifi["ssid"], wifi.get("password"), clock),
         node.make_session,
-        _load("fieldnode.backoff").Backoff(_load("random").getrandbits),
+        load("fieldnode.backoff").Backoff(load("random").getrandbits),
         dialect.subscriptions("node", node.id),
         node,
         config["broker"]["clean_session"],
     )
-    node.parts.append(_load("fieldnode.outages").Outages(node, clock))
+    node.parts.append(load("fieldnode.outages").Outages(node, clock))
 
 
 def _tls(options):

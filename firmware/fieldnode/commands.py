@@ -4,13 +4,16 @@ from micropython import const
 
 from fieldproto.errors import MessageError
 
-from . import admission, log
-from .actions import ACCEPTED, DONE, Actions
+from . import log
 from .ledger import Ledger
+from .memory import forget, load
 from .relay import Refused
 from .sensors.base import SensorError
 
 _MUTE_FROM = const(16)  # answers that wait: from here on what is refused is only counted
+_IDLE_MS = const(5000)  # after the last message: then what it needed is forgotten
+ACCEPTED = "accepted"
+DONE = "done"
 FAILED = "failed"
 
 
@@ -26,14 +29,25 @@ class Commands:
         self._clock = clock
         self.refused = 0  # messages
         self._calibrating = None  # (due ms, command, sensor, quantity)
-        self.actions = Actions(node, self)
+        self.safe = False  # safe mode: only what configures the node or restarts it
+        self._forget_ms = 0  # what the start has loaded
         self._ledger = Ledger()
         self._cut = "cut off by a reset of the node: %s" % cause
         for id, name in self._ledger.cut:
             self.answer({"id": id, "command": name}, FAILED, error=self._cut)
 
     def on_message(self, topic, payload, retained=False, dup=False):
+        self._forget_ms = self._clock.ms() + _IDLE_MS
+        try:
+            self._take(topic, payload, retained, dup)
+        except MemoryError as error:  # for what is loaded now, a tenth of the heap
+            self.refused += 1
+            log.exception(error)
+            self._forget()
+
+    def _take(self, topic, payload, retained, dup):
         dialect = self._node.dialect
+        admission = load("fieldnode.admission")
         try:
             for record in dialect.decode(topic, payload, "node", self._node.id):
                 values = record.values
@@ -87,6 +101,7 @@ class Commands:
 
         With `at_end` a run of an actuator is answered as accepted, and as done at its end.
         """
+        admission = load("fieldnode.admission")
         try:
             answer = self._ledger.find(command)
             why = admission.stale(command, retained, self._clock.epoch())
@@ -103,8 +118,9 @@ class Commands:
             self._carry_out(command, at_end)
 
     def _carry_out(self, command, at_end):
-        action = getattr(self.actions, command["action"], None)
         try:
+            actions = load("fieldnode.safemode" if self.safe else "fieldnode.actions")
+            action = getattr(actions.Actions(self._node, self), command["action"], None)
             if action is None:
                 raise Refused("this node cannot %s" % command["action"])
             self._note(command)
@@ -124,7 +140,7 @@ class Commands:
         try:
             self._ledger.begin(command)
         except OSError as error:
-            if not admission.switches_off(command):
+            if not load("fieldnode.admission").switches_off(command):
                 raise Refused("not carried out, for it cannot be noted: %s" % error)
 
     def _again(self, command, answer):
@@ -159,8 +175,15 @@ class Commands:
         """Answer a calibration that has ended, and let the relays note the end of their runs."""
         if self._calibrating is not None and not self._node.restarting:  # perhaps to forget it
             self._settle_calibration()
+        if self._forget_ms is not None and self._clock.ms() >= self._forget_ms:
+            self._forget()
         for relay in self._node.actuators:
             relay.step()
+
+    def _forget(self):
+        self._forget_ms = None
+        forget("fieldnode", "admission", "safemode", "change", "actions")
+        forget("fieldproto", "decoding", "jsonstrict", "calibration", "bands")
 
     def run_ended(self, relay):
         """Answer the command whose run has ended, if it was one's."""

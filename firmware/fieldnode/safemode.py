@@ -1,10 +1,10 @@
 """Safe mode, after repeated crashes: the node listens, reports and moves nothing."""
 
-from .actions import Actions
+from . import actions
 from .relay import Refused
 
 
-class SafeActions(Actions):
+class Actions(actions.Actions):
     """Only what configures the node or restarts it, which ends safe mode."""
 
     def _refuse(self, command, params, at_end):

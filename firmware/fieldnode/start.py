@@ -5,12 +5,11 @@ import os
 import sys
 import time
 
-from fieldproto.jsonstrict import loads
-
 from . import log
 from .crashes import PAUSE_MS, Crashes
 from .hal import Hal
 from .identity import NAMESPACE
+from .memory import forget
 
 CONFIG = "node.json"
 _SLICE_MS = 1000  # of a pause, between two feeds of the watchdog
@@ -31,11 +30,11 @@ def main():
             raw = backup.load(nvs)
             outputs = _outputs_off(hal, raw)
         _sweep()
-        from .assemble import build, forget
+        from .assemble import build
 
         node, watchdog = build(raw, fault, hal, nvs, crashes)
         forget("fieldnode", "identity", "assemble")
-        raw = build = forget = None
+        raw = build = None
         gc.collect()
         node.run(watchdog)
     except KeyboardInterrupt:  # mpremote
@@ -53,6 +52,8 @@ def main():
 
 def _read(path):
     """(what is in `path`, None), or (None, what is wrong with it)."""
+    from fieldproto.jsonstrict import loads
+
     try:
         with open(path, "rb") as file:
             return loads(file.read()), None

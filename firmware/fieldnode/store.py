@@ -3,8 +3,6 @@
 import json
 import os
 
-from fieldproto.jsonstrict import loads
-
 from . import log
 
 _ENOENT = 2
@@ -15,6 +13,8 @@ written = [0]  # bytes since the start, those of the outbox too
 
 def load(path):
     """The object in `path`, {} where there is none or it is damaged, which removes it."""
+    from fieldproto.jsonstrict import loads  # rare
+
     try:
         with open(path, "rb") as file:
             found = loads(file.read())

@@ -1,6 +1,6 @@
 """A dialect: its tables bound to a tenant, its topics, and the way to write and read it."""
 
-from . import decoding, encoding
+from . import encoding
 from .messages import Command, Message, Packet
 from .schema import Field, FieldError, is_level, read
 
@@ -78,7 +78,12 @@ class Dialect:
     encode_alert = encoding.encode_alert
     encode_event = encoding.encode_event
     encode_partial = encoding.encode_partial
-    decode = decoding.decode
+
+    def decode(self, topic: str, payload: bytes, receiver: str = "host", node=None) -> list:
+        """See `decoding.decode`."""
+        from . import decoding  # a node loads it for a message, and forgets it
+
+        return decoding.decode(self, topic, payload, receiver, node)
 
     def encode_batch(self, node: str, entries: "list[tuple[dict, dict | None]]") -> Packet:
         """The packet of several readings, (values, ext) each. Raises MessageError.

@@ -6,7 +6,7 @@ import os
 
 from fake_node import Bench, FakeSensor, fresh_flash
 
-from fieldnode.configuration import CONFIRM_MS, REVERT_BOOTS, REVERT_MS
+from fieldnode.change import CONFIRM_MS, REVERT_BOOTS, REVERT_MS
 
 fresh_flash()
 

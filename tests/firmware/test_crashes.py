@@ -9,7 +9,6 @@ from fake_node import Bench, FakeNvs, FakeSensor, fresh_flash
 from fieldnode import backup, store
 from fieldnode.crashes import CRASH_LIMIT, MAX_PAUSE_MS, TRACEBACK, Crashes
 from fieldnode.health import Health
-from fieldnode.safemode import SafeActions
 from fieldproto import nodeconfig
 
 fresh_flash()
@@ -158,7 +157,7 @@ def test_safe_mode_ends_by_itself_with_a_start_as_usual():
 
 def test_in_safe_mode_nothing_is_moved_and_the_reason_is_said():
     bench = Bench("plantnanny", actuators=[PUMP])
-    bench.node.commands.actions = SafeActions(bench.node, bench.node.commands)
+    bench.node.commands.safe = True
     said = bench.command(COMMAND, {"action": "pump_water", "durationMs": 1000})
     (ack,) = [obj["_fh"]["ack"] for _, obj, _ in said if "ack" in obj["_fh"]]
     assert ack["state"] == "failed" and ack["error"] == "safe mode"

@@ -1,4 +1,4 @@
-# heapsize: 400k
+# heapsize: 600k
 """A relay is never on without a timer, whatever happens when."""
 
 from fake_node import FakeHal, FakeTime

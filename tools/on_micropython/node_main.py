@@ -10,8 +10,9 @@ import json
 import utime
 
 from fieldnode import sampler
-from fieldnode.assemble import build, forget
+from fieldnode.assemble import build
 from fieldnode.hal import Hal
+from fieldnode.memory import forget
 
 INTERVAL_MS = 50
 READINGS = 200
@@ -19,7 +20,7 @@ READINGS = 200
 with open("node.json") as file:
     node, watchdog = build(json.load(file), Hal())
 forget("fieldnode", "identity", "assemble")
-build = forget = None
+build = None
 
 append = node.outbox.append
 
