@@ -174,7 +174,9 @@ class Runs:
 
     def _watch(self, relay, now):
         reason = None
-        if relay.by == "command" and now - self._up_ms > self._grace_ms[relay.name]:
+        # A session that the broker kept brings commands before the link is up.
+        lost = min(now - self._up_ms, relay.running_ms())
+        if relay.by == "command" and lost > self._grace_ms[relay.name]:
             reason = "link lost"
         elif self._guard:
             reason = self._guard.watch(relay)

@@ -243,6 +243,21 @@ def test_a_commanded_run_ends_when_the_link_is_lost_for_longer_than_the_grace_ti
     assert [reason for by, reason, ms in events(made)] == ["link lost", "done"]
 
 
+def test_a_command_that_comes_before_the_link_is_up_again_has_its_grace_time():
+    # As on a session that the broker kept, while the subscriptions are made anew.
+    fresh_flash()
+    made = bench(link_grace_s=20)
+    pump = made.relays[0]
+    made.link.lose()
+    made.run(300000)
+    pump.on(10000)
+    made.run(4000)
+    assert pump.running, pump.ended
+    made.link.connect()
+    made.run(6100)
+    assert pump.ended == "done" and pump.ran_ms == 10000, (pump.ended, pump.ran_ms)
+
+
 def test_a_budget_that_cannot_be_written_refuses_the_run():
     def full(path, obj):
         raise OSError(28)
