@@ -7,6 +7,7 @@ not at all, and a node that starts on the copy is looked into. The first run goe
 """
 
 import os
+import sys
 
 from fake_node import FakeHal, FakeTime
 from flash import Flash
@@ -33,6 +34,7 @@ class Run:
         self.queue = queue
         self.seq = self.durable = 0
         self.cuts = self.lost = 0
+        self.failed = None  # the first fault found
         self.flash = Flash(blocks).format().mount("/f")
         self.box = Outbox(self.clock, FakeHal(self.time), BOOT, queue, FLUSH_S, "/f/outbox")
         self.flash.programs = self.flash.erases = 0
@@ -42,7 +44,12 @@ class Run:
         self.cuts += 1
         size = flash.pending()
         for done in (0, 1 + self.cuts * 37 % (size - 1)):
-            self.look(flash.torn(done))
+            if self.failed is None:
+                try:
+                    self.look(flash.torn(done))
+                except Exception as error:  # littlefs, which called, cannot be raised through
+                    self.failed = error
+                    sys.print_exception(error)
 
     def look(self, flash):
         flash.mount("/c")
@@ -83,6 +90,11 @@ class Run:
             if not self.box._batch.entries:
                 self.durable = self.seq
 
+    def done(self):
+        """Raises what was found on the way."""
+        if self.failed is not None:
+            raise self.failed
+
     def drain(self):
         while True:
             pids = []
@@ -109,6 +121,7 @@ def taken(box):
 def test_a_power_cut_at_every_write_of_500_readings():
     run = Run(blocks=24, queue=65536)
     run.take_readings()
+    run.done()
     assert run.cuts == run.flash.programs + run.flash.erases > READINGS, run.cuts
     assert 0 < run.lost <= FLUSH_S * 1000 // INTERVAL_MS + 1, run.lost
     print("%d cuts, at most %d readings lost" % (run.cuts, run.lost))
@@ -117,6 +130,7 @@ def test_a_power_cut_at_every_write_of_500_readings():
 def test_a_power_cut_at_every_write_while_the_oldest_are_dropped():
     run = Run(blocks=24, queue=16384)
     run.take_readings()
+    run.done()
     assert run.box.dropped > 100
 
 
@@ -133,4 +147,5 @@ def test_a_power_cut_at_every_write_while_the_queue_drains():
         run.box.acknowledged(1)
     run.box.close()
     run.drain()
+    run.done()
     assert run.cuts >= 7 and len(run.box) == 0, run.cuts  # the mark, and a segment each
