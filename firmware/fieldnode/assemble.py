@@ -49,6 +49,9 @@ def build(raw, fault, hal, nvs, crashes):
         dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
     except ValueError as error:
         _refuse_for_ever("node.json: %s" % error)
+    dialect.slim()
+    forget("fieldproto.dialects", dialect.name)
+    forget("fieldproto", "jsonstrict")
     if crashes.fresh and hal.reset_cause() == "hard":
         hal.cause = "crash"
     node = load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)

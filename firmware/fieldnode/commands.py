@@ -175,7 +175,10 @@ class Commands:
         """Answer a calibration that has ended, and let the relays note the end of their runs."""
         if self._calibrating is not None and not self._node.restarting:  # perhaps to forget it
             self._settle_calibration()
-        if self._forget_ms is not None and self._clock.ms() >= self._forget_ms:
+        if self._forget_ms is None:
+            if self._node.dialect.full:  # for an answer that waited
+                self._forget_ms = self._clock.ms() + _IDLE_MS
+        elif self._clock.ms() >= self._forget_ms:
             self._forget()
         for relay in self._node.actuators:
             relay.step()
@@ -184,6 +187,9 @@ class Commands:
         self._forget_ms = None
         forget("fieldnode", "admission", "safemode", "change", "actions")
         forget("fieldproto", "decoding", "jsonstrict", "calibration", "bands")
+        dialect = self._node.dialect
+        dialect.slim()
+        forget("fieldproto.dialects", dialect.name)
 
     def run_ended(self, relay):
         """Answer the command whose run has ended, if it was one's."""

@@ -149,7 +149,7 @@ class Reports:
             ext = {"boot": boot, "n": n, "ms": ms, "q": quality}
         try:
             return encode(self._node.id, values, status, ext)
-        except MessageError as error:
+        except (MessageError, MemoryError) as error:  # a reply may need tables that were forgotten
             log.warning("not sent: %s" % error)
             return None
 

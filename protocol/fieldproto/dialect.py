@@ -12,7 +12,7 @@ class Dialect:
         self.name = name
         self.doc: str = getattr(spec, "__doc__", None) or ""
         self.messages: "tuple[Message, ...]" = spec.MESSAGES
-        self.commands: "tuple[Command, ...]" = spec.COMMANDS
+        self._commands: "tuple[Command, ...] | None" = spec.COMMANDS
         self.option_fields: "tuple[Field, ...]" = spec.OPTIONS
         self.extras = extras
         self.options: "dict[str, object]" = {}
@@ -31,6 +31,38 @@ class Dialect:
                         "dialect %s: option %s: %r cannot be in a topic" % (name, key, value)
                     )
         self.variant = 0 if self.options.get(getattr(spec, "VARIANT", ""), True) else 1
+
+    # Tables
+
+    @property
+    def commands(self) -> "tuple[Command, ...]":
+        """What a node may be told to do."""
+        self.fill()
+        return self._commands or ()
+
+    def slim(self) -> None:
+        """Give up the tables of what a host says, which a node seldom needs: see `fill`."""
+        messages = []
+        for message in self.messages:
+            if message.sender == "host":
+                message = Message(
+                    message.name, message.topics, message.kind, "host", (), message.qos
+                )
+            messages.append(message)
+        self.messages = tuple(messages)
+        self._commands = None
+
+    @property
+    def full(self) -> bool:
+        """Whether all tables are there."""
+        return self._commands is not None
+
+    def fill(self) -> None:
+        """Have all tables again."""
+        if self._commands is None:
+            spec = __import__("fieldproto.dialects." + self.name, None, None, ("MESSAGES",))
+            self.messages = spec.MESSAGES
+            self._commands = spec.COMMANDS
 
     # Topics
 
@@ -83,6 +115,7 @@ class Dialect:
         """See `decoding.decode`."""
         from . import decoding  # a node loads it for a message, and forgets it
 
+        self.fill()
         return decoding.decode(self, topic, payload, receiver, node)
 
     def encode_batch(self, node: str, entries: "list[tuple[dict, dict | None]]") -> Packet:

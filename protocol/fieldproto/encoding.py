@@ -55,9 +55,9 @@ def encode_reply(
     """
     message = d.message("reply")
     values = dict(status)
-    command = d.command(reply.get("command") or "")
     data = reply.get("data") or {}
     if message is not None:
+        command = d.command(reply.get("command") or "")
         values.update(data)
         values.update(reply)
         if command is not None and command.reply:
