@@ -101,7 +101,7 @@ class Simulator:
         *,
         world: World | None = None,
         wiring: Wiring | None = None,
-        heap: str = "320k",
+        heap: str = "296k",
         files: Mapping[str, str | bytes] | None = None,
         nvs: Mapping[str, Mapping[str, int | bytes | str]] | None = None,
         mac: bytes | None = None,
