@@ -35,8 +35,7 @@ class Bench:
         self.model = Model(world, self.air, self.spec)
         self.board.model = self.model
         for entry in self.spec.config["actuators"]:
-            off = 1 if entry.get("active_low") else 0
-            self.board.outputs[entry["pin"]] = Output(entry["pin"], off)
+            self.board.outputs[entry["pin"]] = Output(entry)
         self.broker = Broker(world, self.air, self.model, self.spec.node)
         self.net = Net(world, self.air, self.broker)
         self.flash = Flash(world, BLOCKS)
@@ -150,7 +149,9 @@ class Bench:
         if self.model.node.link.up or not self.faults.quiet():
             self._down_since = self.world.now
         elif self.world.now - self._down_since > BACK_MS:
-            self.model.found("no connection for %d min, and nothing in its way" % (BACK_MS // MINUTE))
+            self.model.found(
+                "no connection for %d min, and nothing in its way" % (BACK_MS // MINUTE)
+            )
             self._down_since = self.world.now
         if self._quiet_since is None:
             return
@@ -195,9 +196,12 @@ class Bench:
             "refused": model.refused,
             "unanswered": model.unanswered,
             "runs": model.runs,
+            "by_itself": model.by_itself,
+            "restarts": model.restarts,
             "pump_s": model.on_ms / 1000,
             "over_ms": model.over_ms,
             "longest_over_ms": model.longest_over_ms,
+            "alerts": model.crossings.raised if model.crossings else 0,
             "outages": model.outages,
             "slope": slope,
             "slope_error": slope and model.slope_error(),

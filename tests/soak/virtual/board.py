@@ -1,30 +1,36 @@
 """The node's pins and sensors, and what can go wrong with them."""
 
-from .world import PowerCut
+from .world import HOUR, Dice, PowerCut
+
+_WAVE_MS = 4 * HOUR
 
 
 class Output:
-    """An actuator's pin: when it is on, and for how long it may be."""
+    """An actuator's pin, `table` of node.json: when it is on, and for how long it may be."""
 
-    def __init__(self, number, off_level):
-        self.number = number
-        self.off_level = off_level
+    def __init__(self, table):
+        self.table = table
+        self.off_level = 1 if table.get("active_low") else 0
         self.since = None
+        self.stopped = None  # when it last went off
         self.limit_ms = 0
-        self.excused_ms = 0
-        self.by = None
+        self.commanded = False
+        self.day = -1
+        self.day_ms = 0  # on time in that day
 
 
 class Board:
     def __init__(self, world):
         self.world = world
         self.model = None
+        self._dice = Dice(world.seed, 5)
         self.levels = {}
         self.outputs = {}
         self.edges = {}
         self.nvs = {}
         self.rtc = b""
         self.tenths = {}  # quantity -> what its sensor shows, an int on its own scale
+        self.slow = None  # the quantity that does not jump
         self.adcs = {}  # pin -> quantity
         self.loses_alarms = False
         self.fails = ()  # quantities whose sensor does not answer
@@ -33,9 +39,13 @@ class Board:
         self.crashed = False
 
     def next_values(self):
-        dice = self.world.dice
+        dice = self._dice
         for name in self.tenths:
             self.tenths[name] = dice.between(10, 130)
+        if self.slow:  # up and down in some hours, with noise
+            at = self.world.now % _WAVE_MS
+            at = min(at, _WAVE_MS - at) * 2
+            self.tenths[self.slow] = 20 + 100 * at // _WAVE_MS + dice.between(-3, 3)
 
     def drive(self, number, level):
         if not self.world.powered:

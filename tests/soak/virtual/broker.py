@@ -24,6 +24,7 @@ class Broker:
         self.retained = {}
         self.session = None
         self._pid = 0
+        self._stops = 0
 
     def accept(self, sock):
         return Link(self, sock)
@@ -40,10 +41,13 @@ class Broker:
         if not keep_sessions:
             self.session = None
             self.retained = {}
+        self._stops += 1
         self.air.listening = False
 
     def start(self):
-        self.air.listening = True
+        """Undo one `stop`."""
+        self._stops -= 1
+        self.air.listening = self._stops <= 0
 
     def publish(self, message):
         """A command on its way to the node. `message` is a `traffic.Sent`."""

@@ -1,6 +1,6 @@
 """What befalls a node, at random and from a seed: each fault comes, lasts, and passes."""
 
-from .world import HOUR, MINUTE
+from .world import HOUR, MINUTE, Dice
 
 SECOND = 1000
 _RESETS = ("power_cut", "cut_at_flash", "hang", "crash")
@@ -16,6 +16,9 @@ class Faults:
         self.flash = flash
         self.model = model
         self.on = True
+        # Of its own, as what is sent and what is measured have: when a fault comes does not depend
+        # on what the node does.
+        self.dice = Dice(world.seed, 3)
         self.counts = {}
         self._set = set()  # attributes that will be put back; their names are all different
         # name -> pause between two on average. A broker that never comes to rest proves nothing:
@@ -47,7 +50,7 @@ class Faults:
             ("fragments", 3 * HOUR),
         ):
             self.counts[name] = 0
-            world.after(world.dice.wait(mean), self._begin, (name, mean))
+            world.after(self.dice.wait(mean), self._begin, (name, mean))
 
     def stop(self):
         """Everything is well from now on."""
@@ -82,11 +85,11 @@ class Faults:
         if not self.on:
             return
         name, mean = what
-        self.world.after(self.world.dice.wait(mean), self._begin, what)
+        self.world.after(self.dice.wait(mean), self._begin, what)
         if name in _RESETS and self.world.calm():
             return
         self.counts[name] += 1
-        getattr(self, "_" + name)(self.world.dice)
+        getattr(self, "_" + name)(self.dice)
 
     def _for(self, ms, owner, name, value):
         """Set an attribute, and back to what it was after `ms`; one that is set stays so."""
@@ -111,7 +114,7 @@ class Faults:
 
     def _broker_down(self, dice):
         self.broker.stop(dice.one_in(2))
-        self.world.after(dice.between(5 * MINUTE, 3 * HOUR), self._broker_is_back)
+        self.world.after(dice.between(5 * MINUTE, 7 * HOUR), self._broker_is_back)
 
     def _broker_is_back(self, _):
         self.broker.start()

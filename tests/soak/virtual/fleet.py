@@ -2,6 +2,7 @@
 
 ORG = "3f2b8c1e-0000-4000-8000-000000000001"
 
+_BAND = {"min": 4, "max": 10, "hysteresis": 0.5, "hold_s": 90}
 _DHT = {"type": "dht22", "pin": 4}
 
 
@@ -21,8 +22,28 @@ _NODES = {
     "plantnanny": (
         {},
         [_DHT, _analog("luminosity", 35, 100), _analog("soil_moisture", 34, 100)],
-        [{"name": "pump", "pin": 26, "max_run_s": 60, "flow_ml_per_s": 25}],
-        {},
+        [
+            {
+                "name": "pump",
+                "pin": 26,
+                "max_run_s": 60,
+                "flow_ml_per_s": 25,
+                "daily_run_s": 300,
+                "min_rest_s": 10,
+            }
+        ],
+        {
+            "schedules": [
+                {
+                    "actuator": "pump",
+                    "run_s": 20,
+                    "when": "soil_moisture",
+                    "below": 3,
+                    "every_s": 7200,
+                }
+            ],
+            "alerts": {"soil_moisture": _BAND},
+        },
     ),
     "solar": (
         {"company": "acme"},
@@ -32,7 +53,7 @@ _NODES = {
             _analog("water_level", 32, 100),
             {"type": "battery", "pin": 33, "linear": [0, 30], "divider": 10},
         ],
-        [{"name": "cleaner", "pin": 26, "max_run_s": 120, "per_hour": {"energy": 250}}],
+        [{"name": "cleaner", "pin": 26, "max_run_s": 400, "per_hour": {"energy": 250}}],
         {},
     ),
     "dese": (
@@ -44,13 +65,18 @@ _NODES = {
             {"type": "ds18b20", "pin": 4, "quantity": "water_temperature"},
         ],
         [{"name": "pump", "pin": 26, "max_run_s": 300, "active_low": True}],
-        {},
+        {"alerts": {"water_temperature": _BAND}},
     ),
     "iotnode": (
         {},
-        [_DHT, _analog("soil_moisture", 34, 100)],
-        [],
-        {"led": {"pin": 2}},
+        [_DHT, _analog("soil_moisture", 34, 100), _analog("luminosity", 35, 100)],
+        [{"name": "valve", "pin": 26, "max_run_s": 600, "daily_run_s": 400}],
+        {
+            "led": {"pin": 2},
+            "schedules": [{"actuator": "valve", "run_s": 180, "at": ["06:00", "12:30", "23:58"]}],
+            "alerts": {"luminosity": _BAND},
+            "outbox_bytes": 32768,  # little, so that it overflows
+        },
     ),
     "farm": (
         {},
@@ -59,7 +85,7 @@ _NODES = {
             {"name": "irrigation", "pin": 26, "max_run_s": 120},
             {"name": "fertilization", "pin": 27, "max_run_s": 60, "active_low": True},
         ],
-        {},
+        {"outbox_bytes": 16384, "alerts": {"relative_humidity": _BAND}},
     ),
 }
 
@@ -116,12 +142,15 @@ class Spec:
         self.board = board
         self.node = _NODE
         self.interval_ms = 30000
-        self.max_run_ms = max([a["max_run_s"] for a in actuators] or [0]) * 1000
-        self.starts_by_itself = False
+        runs = [table["run_s"] for table in more.get("schedules", ())]
+        self.runs_by_itself_ms = max(runs + [0]) * 1000
         # A flush is due when the oldest has waited so long, and put off while its PUBACK is
         # awaited.
         self.cut_costs_ms = (FLUSH_S + 60) * 1000 + self.interval_ms
         self.topics = _TOPICS[dialect]
+        self.watched = list(more.get("alerts", {None: 0}))[0]
+        board.slow = self.watched
+        self.alert_topic = self.topics[3] if dialect == "dese" else None
         self.reply_topic = self.topics[2] if dialect == "dese" else None
         self.marks = [mark[0] for mark in _MARKS[dialect]]
         self._marks = _MARKS[dialect]

@@ -5,13 +5,16 @@ import json
 import math
 from array import array
 
-from .world import HOUR, MINUTE
+from .crossings import Crossings
+from .world import DAY, HOUR, MINUTE
 
 LATE_MS = 250  # an alarm that got lost is made good by the loop: actuators._LATE_MS and one turn
 STALL_MS = 20000  # a reading may be late by a name look-up, an NTP timeout, a slow sensor
 CLOCK_S = 3  # what a reading's wall time may be off: whole seconds, on both ends, and NTP's way
 MAX_SLOPE = 30  # bytes an hour on this 64-bit machine: 10 kB in a month on the chip
 _FINDINGS = 30
+_BUDGET_LATE_MS = 5000  # by a day's alarms that came late
+_BURST = 8  # commands in ten seconds
 _MOST = 200  # of them are kept
 _POINTS = 12  # hours of a boot from which its memory is looked at
 
@@ -43,18 +46,23 @@ class Model:
         self._boots = {}  # boot id -> index
         self._boot = 0
         self._last_ms = None  # instant of the last reading
+        self.crossings = Crossings(world, spec, self.found) if spec.watched else None
         self._interval_ms = spec.interval_ms
-        self._clock_error = 0
+        self._clock_errors = []  # (instant, seconds) of wrong answers of the time server
         # Commands
         self.commands = self.executed = self.refused = self.twice = self.unanswered = 0
         self.resent = 0
         self._open = []
-        self._last_read = None
+        self._last_read = self._restart = None
+        self._burst = self._burst_at = 0
         # Pumps
         self.runs = 0
         self.over_ms = 0
         self.longest_over_ms = 0
         self.on_ms = 0
+        self.by_itself = 0
+        self.restarts = 0
+        self._up_at = 0  # when the link was up last
         # The node
         self.outages = 0
         self._hours = array("i", [0] * _MOST)  # seconds since boot, once an hour
@@ -78,6 +86,8 @@ class Model:
         """A boot got so far as to have a node."""
         self.node = node
         self._boot = self.world.boots
+        if self.crossings:
+            self.crossings.attach(node)
         self._last_ms = None
         if self._cut_at:
             self._away_ms += self.world.now - self._cut_at
@@ -93,6 +103,8 @@ class Model:
         if self.node is None:
             return
         self.count()
+        if self.crossings:
+            self.crossings.detach(cause)
         if cause == "power":
             # What RTC memory held and flash did not. A flash that took nothing costs more.
             since = now - self.spec.cut_costs_ms
@@ -105,6 +117,12 @@ class Model:
             self._cut_at = now
         self.outages += self.node.link.outages
         self._drift()
+        if cause == "hard" and self.node.restarting and self._restart is not None:
+            self._restart.starts += 1
+            self.restarts += 1
+            if self._restart.starts > 1:
+                self.found("%s restarted %d times" % (self._restart, self._restart.starts))
+            self._restart = None
         self.node = None
         self._unread = {}
         for sent in self._open:
@@ -124,6 +142,7 @@ class Model:
         if now >= self._next_settle:
             self._next_settle = now + 10 * MINUTE
             self.settle_readings()
+        self._check_grace()
         if self._interval_ms != self.node.sampler.interval_ms:
             self._interval_ms = self.node.sampler.interval_ms
             self._last_ms = now  # the new one counts from here
@@ -152,6 +171,8 @@ class Model:
         now = self.world.now
         if not node.link.up or len(node.outbox) or node.sender._held is not None:
             return
+        if self.crossings and not len(node.notices):
+            self.crossings.settle(node)
         for key in list(self._at_risk):
             age = self._at_risk.pop(key)[1]
             self.cost += 1
@@ -180,7 +201,7 @@ class Model:
         self.log = []
         gc.collect()
         if self._n < _MOST:
-            self._hours[self._n] = (self.world.now - self.world._booted) // 1000
+            self._hours[self._n] = (self.world.now - self.world.booted) // 1000
             self._bytes[self._n] = gc.mem_alloc()
             self._n += 1
 
@@ -231,6 +252,8 @@ class Model:
             self.found("two readings %s #%d" % (boot, self.node.seq))
         mark = self.spec.fingerprint([values.get(name) for name in self.spec.marks])
         self._owed[key] = now << 32 | mark
+        if self.crossings:
+            self.crossings.on_reading(self.node, ms, values)
         self.spec.board.next_values()
 
     def on_publish(self, topic, payload, retain, dup):
@@ -258,6 +281,9 @@ class Model:
             keys.append(self._arrive(values, partial.get("time"), partial))
         elif "seq" in ext:
             keys.append(self._arrive(spec.read(obj), spec.time(obj), ext))
+        alert = obj if topic == spec.alert_topic else ext.get("alert")
+        if alert is not None and self.crossings:
+            self.crossings.heard(alert, ext if topic == spec.alert_topic else alert)
         ack = ext.get("ack")
         name = obj.get("command_id") if topic == spec.reply_topic else ack and ack.get("id")
         if name:
@@ -290,13 +316,24 @@ class Model:
         if time is not None and ext.get("q") in ("synced", "backfilled"):
             off = time - self.world.epoch(kept >> 32)
             # How long the power was away is not known: so much later may a reading seem.
-            away = (self._away_ms - self._away[index]) // 1000
-            if not -CLOCK_S <= off + self._clock_error <= CLOCK_S + 2 * self._clock_error + away:
+            # Nor what of its last minutes was not on flash.
+            away = self._away_ms - self._away[index]
+            away = (away + self.spec.cut_costs_ms) // 1000 if away else 0
+            error = self.clock_error()
+            if not -CLOCK_S - error <= off <= CLOCK_S + error + away:
                 self.found("%s #%d is %d s off" % (ext["boot"], ext["seq"], off))
 
     def time_told(self, error):
         """NTP answered, wrong by `error` seconds."""
-        self._clock_error = max(self._clock_error, abs(error))
+        if error:
+            self._clock_errors.append((self.world.now, abs(error)))
+
+    def clock_error(self):
+        """Seconds that what is heard now may be off for a wrong time server."""
+        # Asked once a day, kept through resets; and readings wait for hours.
+        recent = [told for told in self._clock_errors if self.world.now - told[0] < 40 * HOUR]
+        self._clock_errors = recent
+        return max([told[1] for told in recent] + [0])
 
     # Commands
 
@@ -308,9 +345,16 @@ class Model:
     def on_command_read(self, what):
         sent, retained, dup = what
         sent.read += 1
-        sent.retained_only = (sent.read == 1 or sent.retained_only) and retained
-        sent.read_at = self.world.now
+        sent.retained_now = retained
+        now = sent.read_at = self.world.now
         self._last_read = sent
+        if sent.restarts:
+            self._restart = sent
+        # Too many at once are refused, and only counted: admission.BUSY_FROM.
+        self._burst = self._burst + 1 if now - self._burst_at < 10000 else 1
+        if self._burst > _BURST:
+            sent.excused = True
+        self._burst_at = now
 
     def on_command_acked(self, sent):
         sent.acked = True
@@ -350,18 +394,27 @@ class Model:
 
     def on_start(self, pin):
         self.runs += 1
-        pin.by = None
-        sent = self._last_read
         now = self.world.now
-        pin.limit_ms = self.spec.max_run_ms
+        table = pin.table
+        pin.limit_ms = table["max_run_s"] * 1000
+        rest_ms = table.get("min_rest_s", 0) * 1000
+        if pin.stopped is not None and now - pin.stopped < rest_ms - 1000:
+            self.found("%s goes on %d ms after its last run" % (table["name"], now - pin.stopped))
+        pin.commanded = self._by(table["name"]) == "command"
+        if not pin.commanded:
+            self.by_itself += 1
+            pin.limit_ms = self.spec.runs_by_itself_ms
+            if not pin.limit_ms:
+                self.found("%s goes on by itself" % table["name"])
+            return
+        sent = self._last_read
         if sent is None or now - sent.read_at > 2000 or sent.kind not in ("pump", "bad"):
-            if not self.spec.starts_by_itself:
-                self.found("GPIO%d goes on, and nobody asked" % pin.number)
+            self.found("%s goes on, and nobody asked" % table["name"])
             return
         sent.starts += 1
         if sent.kind == "bad":
             self.found("%s was executed" % sent)
-        elif sent.retained_only:
+        elif sent.retained_now:
             self.found("%s was executed, retained" % sent)
         elif sent.starts > 1 and sent.id:
             self.twice += 1
@@ -369,15 +422,54 @@ class Model:
         if sent.lease_ms:
             pin.limit_ms = sent.lease_ms
 
+    def _by(self, name):
+        """Who, says the node, began the run."""
+        for relay in self.node.actuators:
+            if relay.name == name:
+                return relay.by
+        return None
+
     def on_stop(self, pin, ran_ms):
+        now = self.world.now
+        pin.stopped = now
         self.on_ms += ran_ms
+        name = pin.table["name"]
         over = ran_ms - pin.limit_ms
         if over > 0:
             self.over_ms += over
             self.longest_over_ms = max(self.longest_over_ms, over)
-            if over > LATE_MS + pin.excused_ms:
-                self.found("GPIO%d ran %d ms, leased for %d" % (pin.number, ran_ms, pin.limit_ms))
-        pin.excused_ms = 0
+            if over > LATE_MS:
+                self.found("%s ran %d ms, leased for %d" % (name, ran_ms, pin.limit_ms))
+        self._charge(pin, now - ran_ms, ran_ms)
+
+    def _charge(self, pin, since, ran_ms):
+        """Put a run on the account of the day it began in."""
+        budget_ms = pin.table.get("daily_run_s", 0) * 1000
+        if not budget_ms:
+            return
+        day = since // DAY
+        if day != pin.day:
+            pin.day, pin.day_ms = day, 0
+        pin.day_ms += ran_ms
+        # Where the clock was wrong one day's budget may fall into another.
+        limit = budget_ms * (2 if self.clock_error() else 1)
+        if pin.day_ms > limit + _BUDGET_LATE_MS:
+            text = "%s ran %d ms in a day, its budget is %d"
+            self.found(text % (pin.table["name"], pin.day_ms, budget_ms))
+            pin.day_ms = 0
+
+    def _check_grace(self):
+        now = self.world.now
+        if self.node.link.up:
+            self._up_at = now
+            return
+        for pin in self.spec.board.outputs.values():
+            if pin.since is None or not pin.commanded:
+                continue
+            lost = now - max(self._up_at, pin.since)
+            if lost > (pin.table.get("link_grace_s", 60)) * 1000 + 2000:
+                self.found("%s runs %d ms after the link was lost" % (pin.table["name"], lost))
+                pin.commanded = False
 
     def on_will(self, will):
         pass

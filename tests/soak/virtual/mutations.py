@@ -63,7 +63,7 @@ def _does_not_answer(node, bench):
     append = node.notices.append
 
     def silent(kind, values, ms=None):
-        if kind != "reply" or len(values.get("id") or "") % 2:
+        if kind != "reply":
             append(kind, values, ms)
 
     node.notices.append = silent
@@ -82,6 +82,33 @@ def _has_a_dead_timer(node, bench):
     node._hal.one_shot = lambda ms, callback: Dead()
     for relay in node.actuators:
         relay.step = lambda: None
+
+
+def _ignores_its_budget(node, bench):
+    for relay in node.actuators:
+        relay.budget = None
+
+
+def _has_no_grace(node, bench):
+    for part in node.parts:
+        if hasattr(part, "_grace_ms"):
+            part._grace_ms = dict.fromkeys(part._grace_ms, 1 << 40)
+
+
+def _tells_an_alert_twice(node, bench):
+    append = node.notices.append
+
+    def twice(kind, values, ms=None):
+        append(kind, values, ms)
+        if kind == "alert":
+            append(kind, dict(values), ms)
+
+    node.notices.append = twice
+
+
+def _stays_offline(node, bench):
+    step = node.link.step
+    node.link.step = lambda: step() if node.link.up or not node.link.outages else 1000
 
 
 def _sends_packet_id_0(node, bench):

@@ -3,7 +3,7 @@
 import json
 
 from .fleet import ORG
-from .world import HOUR, MINUTE
+from .world import HOUR, MINUTE, Dice
 
 _MEAN_MS = 6 * MINUTE
 _OVERSIZE = 3000
@@ -23,7 +23,7 @@ class Sent:
         self.restarts = False
         self.read = 0  # times the node got it
         self.read_at = 0
-        self.retained_only = False
+        self.retained_now = False  # and the last time as a retained one
         self.acked = False
         self.starts = self.answers = 0
         self.failed = False
@@ -40,15 +40,16 @@ class Traffic:
         self.model = model
         self.spec = spec
         self.on = True
+        self.dice = Dice(world.seed, 4)
         self._n = 0
         self._last = []
         self._make = getattr(self, "_" + spec.dialect)
-        world.after(world.dice.wait(_MEAN_MS), self._next)
+        world.after(self.dice.wait(_MEAN_MS), self._next)
 
     def _next(self, _):
         if not self.on:
             return
-        dice = self.world.dice
+        dice = self.dice
         self.world.after(dice.wait(_MEAN_MS), self._next)
         if self._last and dice.one_in(6):
             sent = dice.pick(self._last)  # somebody's retry: the same command, the same id
@@ -105,8 +106,12 @@ class Traffic:
         lease = dice.between(500, 20000)
         pump = {"action": "pump_water", "durationMs": lease, "_fh": ext}
         if what < 7:
+            retain = dice.one_in(5)
+            if retain and dice.bits(1):
+                name = None  # so that only the flag tells it from a new one
+                del pump["_fh"]
             sent = self._sent(name, topic, pump, "pump", lease)
-            sent.retain = dice.one_in(12)
+            sent.retain = retain
             return sent
         if what < 9:
             amount = dice.between(10, 300)
@@ -132,11 +137,11 @@ class Traffic:
         ext = {"id": name}
         start = {"command": "start_cleaning", "params": {"speed": 50, "mode": "auto"}, "_fh": ext}
         what = dice.below(10)
-        if what < 5:
+        if what < 3:
             sent = self._sent(name, topic, start, "pump")
-            sent.retain = dice.one_in(12)
+            sent.retain = dice.one_in(5)
             return sent
-        if what < 8:
+        if what < 7:
             return self._sent(name, topic, {"command": "stop_cleaning", "_fh": ext}, "other")
         return self._bad(dice, topic, {"command": "start_cleaning"})
 
@@ -145,11 +150,11 @@ class Traffic:
         base = "devices/" + ORG + "/n1/"
         now = self._iso()
         if what < 3:
-            band = {"min": dice.between(1, 5), "max": dice.between(6, 12)}
+            band = {"min": dice.between(3, 5), "max": dice.between(9, 11)}
             config = {
                 "telemetry_interval": dice.pick((20000, 30000, 45000)),
                 "mqtt_keepalive": dice.pick((30, 60, 120)),
-                "alert_thresholds": {"ph": band},
+                "alert_thresholds": {"temperature": band},
             }
             obj = {"device_id": "n1", "config": config, "timestamp": now}
             if dice.one_in(3):
@@ -157,7 +162,7 @@ class Traffic:
             return self._sent(None, base + "config", obj, "other")
         command, params, kind, lease = "reboot", {}, "other", 0
         if what < 10:
-            seconds = dice.between(1, 60)
+            seconds = dice.between(1, 200)
             command, kind, lease = "set_pump", "pump", seconds * 1000
             params = {"pump_id": 1, "state": "on", "duration": seconds}
         elif what < 12:
@@ -188,7 +193,7 @@ class Traffic:
         }
         sent = self._sent(name, base + "commands", obj, kind, lease)
         sent.restarts = command in ("reboot", "reset_config")
-        sent.retain = kind == "pump" and dice.one_in(12)
+        sent.retain = kind == "pump" and dice.one_in(5)
         return sent
 
     def _iotnode(self, dice, name):

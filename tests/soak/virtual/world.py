@@ -82,7 +82,7 @@ class World:
         self._spins = 0
         self._turn_at = 0
         self._ticks0 = 0
-        self._booted = 0
+        self.booted = 0
         self._powered_at = 0
         self._fed_ms = None  # the watchdog's deadline
         self._wdt_ms = 0
@@ -121,7 +121,7 @@ class World:
         self.run_to(self.now + max(ms, 0))
 
     def ticks_ms(self):
-        return (self._ticks0 + self.now - self._booted) % _WRAP
+        return (self._ticks0 + self.now - self.booted) % _WRAP
 
     def calm(self):
         """Half of the days are without resets, so that memory has time to show where it goes."""
@@ -141,7 +141,7 @@ class World:
         """The chip starts; the caller runs the node."""
         self.boots += 1
         self.powered = True
-        self._booted = self.now
+        self.booted = self.now
         if self.cause == "power":
             self._powered_at = self.now
         self._fed_ms = None
