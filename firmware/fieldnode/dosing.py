@@ -47,16 +47,19 @@ class Dosing:
 
     def step(self):
         now = self._clock.ms()
+        for loop in self.loops:
+            if loop.has_run():  # for a command too
+                self._mixed_ms = max(self._mixed_ms, now + loop.mix_ms)
         for i, loop in enumerate(self.loops):
             why = loop.obstacle(now)
-            if why != loop.stopped:
-                self._report(loop, why)
-            if why or now < self._mixed_ms or not loop.wants(self._mixed_ms):
+            if (why or loop.refused) != loop.stopped:
+                self._report(loop, why or loop.refused)
+            if why or now < max(self._mixed_ms, loop.retry_ms) or not loop.wants(self._mixed_ms):
                 continue
             try:
                 loop.dose()
             except Refused as error:
-                self._report(loop, str(error))
+                loop.refused = str(error).split(",")[0]  # without how long it is to rest yet
                 loop.retry_ms = now + loop.mix_ms
                 continue
             self._mixed_ms = now + loop.dose_ms + loop.mix_ms
@@ -89,7 +92,9 @@ class _Loop:
         self.mix_ms = table["mix_s"] * 1000
         self.value = self.value_ms = self.flow = self.flow_ms = None
         self.stopped = None  # why it does not dose, as last reported
+        self.refused = None  # why the last dose could not be given
         self.retry_ms = 0
+        self._run_ms = 0  # of the pump, as last seen
         self._table = table
         self._sign = 1 if table["direction"] == "up" else -1
         self._relay = [r for r in node.actuators if r.name == table["actuator"]][0]
@@ -104,6 +109,7 @@ class _Loop:
 
     def aim(self, value):
         self.target = value
+        self.refused = None
         self._doses = 0  # without effect so far
         self._before = None  # the reading ahead of the first of them
 
@@ -126,7 +132,12 @@ class _Loop:
                 return "no flow past the dosing point"
         if self._doses >= _NO_EFFECT:
             return "%d doses had no effect" % _NO_EFFECT
-        return self.stopped if now < self.retry_ms else None
+        return None
+
+    def has_run(self):
+        """Whether the pump has run since the last call."""
+        before, self._run_ms = self._run_ms, self._relay.run_ms + self._relay.running_ms()
+        return self._run_ms != before
 
     def wants(self, mixed_ms):
         """Whether a reading from after the mixing is off the target."""
@@ -145,4 +156,5 @@ class _Loop:
             self._before = self.value
             self._doses = 0
         self._relay.on(self.dose_ms, "dosing")
+        self.refused = None
         self._doses += 1

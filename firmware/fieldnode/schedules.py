@@ -79,8 +79,9 @@ class Schedules:
                 raise
         except (Refused, OSError) as error:
             entry.ready_ms = now + (entry.every_ms if entry.quantity else _RETRY_MS)
-            if str(error) != entry.refused:
-                entry.refused = str(error)
+            why = str(error).split(",")[0]  # without how long it is to rest yet
+            if why != entry.refused:
+                entry.refused = why
                 text = "schedule %s: %s" % (entry.name, entry.refused)
                 log.warning(text)
                 self._node.notices.append("alert", {"severity": "warning", "message": text})

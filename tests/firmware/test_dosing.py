@@ -141,6 +141,25 @@ def test_the_budget_of_the_pump_holds_for_doses():
     assert doses(bench) == 60 // DOSE_S, doses(bench)
 
 
+def test_a_used_up_budget_is_one_alert_and_not_one_for_each_attempt():
+    bench = pool(ACID, ph=8.0)
+    bench.relays[0].on(10000, "command")
+    bench.node.parts[0]._records["acid"]["ms"] = 60000
+    bench.run(6 * 3600 * 1000)
+    assert doses(bench) == 1
+    assert alerts(bench) == ["dosing of ph: acid has run its 60 s of today"]
+
+
+def test_no_dose_meets_what_a_command_gave():
+    bench = pool(CHLORINE, dict(ACID, target=8.0), chlorine=0.2)
+    bench.run(MIX_S * 1000 - 2000)
+    bench.relays[0].on(10000, "command")
+    bench.run((10 + MIX_S) * 1000 - 1000)
+    assert doses(bench, 27) == 0
+    bench.run(12000)
+    assert doses(bench, 27) == 1
+
+
 def test_two_chemicals_never_meet_and_neither_starves():
     bench = pool(ACID, CHLORINE, ph=8.0, chlorine=0.2)
     when = []

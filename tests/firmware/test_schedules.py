@@ -56,6 +56,21 @@ def test_runs_at_its_times_of_day_without_any_network():
     assert runs(bench) == 4, runs(bench)
 
 
+def test_a_pump_that_rests_is_one_alert_and_not_one_for_each_attempt():
+    fresh_flash()
+    bench = plant(dict(AT, at=["00:02"]), pump={"min_rest_s": 900})
+    bench.relays[0].on(1000)
+    bench.run(14 * MINUTE)
+    bench.link.connect()
+    bench.run(1)
+    told = [obj["_fh"]["alert"] for _, obj, _ in bench.link.sent if "alert" in obj.get("_fh", {})]
+    assert [alert["message"] for alert in told] == [
+        "schedule pump at 00:02: pump rests for 900 s after a run"
+    ]
+    bench.run(3 * MINUTE)
+    assert runs(bench) == 2
+
+
 def test_times_are_local():
     fresh_flash()
     bench = plant(AT, utc_offset_min=-60)  # it is 23:00 there
