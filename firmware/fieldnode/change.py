@@ -39,6 +39,8 @@ def change(now, settings):
         changes["alerts"] = merged(now.settings.get("alerts", {}), told)
         bands = merged(now.config.get("alerts", {}), changes["alerts"])
         for name in told:
+            if not now.node.dialect.allows("reading", name, 0):
+                sensor_of(now.node, name)
             check_band(bands[name], "alert threshold of %s" % name)
     for key in _RANGES:
         low, high = _RANGES[key]

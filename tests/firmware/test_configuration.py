@@ -168,6 +168,7 @@ def test_a_bad_configuration_is_refused_whole_and_said():
         ({"telemetry_interval": 10**12, "mqtt_keepalive": 30}, "interval_ms"),
         ({"mqtt_keepalive": 30, "sensor_calibration": {"salt": {"offset": 1}}}, "salt"),
         ({"mqtt_keepalive": 30, "alert_thresholds": {"ph": {"min": 8, "max": 7}}}, "min"),
+        ({"mqtt_keepalive": 30, "alert_thresholds": {"pH": {"min": 7}}}, "pH"),
     ):
         told = configure(bench, wrong)
         assert len(told) == 1 and "config" in told[0] and word in told[0], (wrong, told)
