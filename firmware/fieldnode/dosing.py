@@ -59,7 +59,7 @@ class Dosing:
             try:
                 loop.dose()
             except Refused as error:
-                loop.refused = str(error).split(",")[0]  # without how long it is to rest yet
+                loop.refused = loop.refused or str(error)  # one alert, though the text may change
                 loop.retry_ms = now + loop.mix_ms
                 continue
             self._mixed_ms = now + loop.dose_ms + loop.mix_ms
@@ -124,7 +124,7 @@ class _Loop:
         if self.value is None:
             return None  # freshly booted: the first reading is still to come
         if not table["min"] <= self.value <= table["max"]:
-            return "%s is not plausible" % self.value
+            return "the reading is not plausible"
         if "flow_min" in table:
             if self.flow_ms is None or now - self.flow_ms > silent_ms:
                 return "no reading of the flow"

@@ -54,6 +54,8 @@ class Schedules:
             last = self._last.get(entry.name)
             # One that never ran starts with the next of its times, not with one just gone.
             entry.from_minute = minute if last is None else (last + self._offset_s) // 60 + 1
+        if entry.from_minute > minute + 1440:  # the time was wrong once: not for years to come
+            entry.from_minute = minute
         for time in entry.minutes:
             late = (minute - time) % 1440
             if late <= LATE_MIN and entry.from_minute <= minute - late:
@@ -79,9 +81,8 @@ class Schedules:
                 raise
         except (Refused, OSError) as error:
             entry.ready_ms = now + (entry.every_ms if entry.quantity else _RETRY_MS)
-            why = str(error).split(",")[0]  # without how long it is to rest yet
-            if why != entry.refused:
-                entry.refused = why
+            told, entry.refused = entry.refused, str(error)
+            if not told:
                 text = "schedule %s: %s" % (entry.name, entry.refused)
                 log.warning(text)
                 self._node.notices.append("alert", {"severity": "warning", "message": text})
@@ -113,7 +114,7 @@ class _Entry:
         what = "when %s" % self.quantity if self.quantity else "at " + " ".join(table["at"])
         self.name = "%s %s" % (self.relay.name, what)
         self.from_minute = None  # the first local minute it may run in, once the time is known
-        self.refused = None  # why it could not start, as last reported
+        self.refused = None  # why it could not start the last time
         self.booted = True  # has not run since the boot
         # Of an earlier run nobody knows how long it is ago, until the time is known.
         self.ready_ms = now + self.every_ms if self.quantity and self.name in last else now
