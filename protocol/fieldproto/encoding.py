@@ -182,14 +182,17 @@ def encode_message(d, message, fields, node, values, ext):
         raise MessageError(d.name, message.name, error.field, error.reason) from None
     plain = json.dumps(obj)
     text = plain
+    limit = message.max_bytes
     if d.extras and (ext or also):
         obj[EXT] = dict(ext or {})
         if also:
             obj[EXT]["also"] = also
         text = json.dumps(obj)
-    limit = message.max_bytes
+        if also and limit and len(text.encode()) >= limit:
+            del obj[EXT]["also"]  # the first to go
+            text = json.dumps(obj)
     if limit and len(text.encode()) >= limit:
-        text = plain  # provenance is the first to go
+        text = plain  # then provenance
         if len(text.encode()) >= limit:
             raise MessageError(d.name, message.name, "", "is not under %d bytes" % limit)
     return Packet(d.topic(message, node), text.encode(), message.qos, message.retain)

@@ -67,6 +67,18 @@ def test_a_quantity_the_document_has_no_word_for_travels_in_the_extension() -> N
     assert record.ext == {"boot": "b", "seq": 1, "q": "synced"}
 
 
+def test_too_long_a_reading_loses_what_the_document_has_no_word_for_before_its_number() -> None:
+    from fieldproto import dialects
+
+    dialect = dialects.load("dese", {"org": "org-123"})
+    values = {"ph": 7.4, "chlorine": 2.0, "water_temperature": 21.0, "time": 0, "firmware": "1"}
+    values.update({f"another_quantity_{n}": 20.5 for n in range(40)})
+    packet = dialect.encode("reading", "7", values, {"boot": "3-a1b2", "seq": 42})
+    assert len(packet.payload) < 1024
+    (record,) = dialect.decode(packet.topic, packet.payload)
+    assert (record.ext["boot"], record.ext["seq"]) == ("3-a1b2", 42)
+
+
 def test_an_id_may_be_written_as_in_the_payload() -> None:
     from fieldproto import dialects
 
