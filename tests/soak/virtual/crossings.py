@@ -25,7 +25,9 @@ class Crossings:
         self._side = None
         self._dropped = 0
 
-    def detach(self, cause):
+    def detach(self, node, cause):
+        if node.notices.dropped != self._dropped:
+            self._doubtful = True
         if cause == "power" and self._world.now - self._last < _FORGETS_MS:
             self._doubtful = True
 

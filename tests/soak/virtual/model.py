@@ -9,6 +9,7 @@ from .crossings import Crossings
 from .world import DAY, HOUR, MINUTE
 
 LATE_MS = 250  # an alarm that got lost is made good by the loop: actuators._LATE_MS and one turn
+HUNG_LATE_MS = 550  # while the loop hangs only the timer makes it good: hal._REPEAT_MS, twice
 STALL_MS = 20000  # a reading may be late by a name look-up, an NTP timeout, a slow sensor
 CLOCK_S = 3  # what a reading's wall time may be off: whole seconds, on both ends, and NTP's way
 MAX_SLOPE = 30  # bytes an hour on this 64-bit machine: 10 kB in a month on the chip
@@ -62,6 +63,7 @@ class Model:
         self.on_ms = 0
         self.by_itself = 0
         self.restarts = 0
+        self._turned_at = 0
         self._up_at = 0  # when the link was up last
         # The node
         self.outages = 0
@@ -104,7 +106,7 @@ class Model:
             return
         self.count()
         if self.crossings:
-            self.crossings.detach(cause)
+            self.crossings.detach(self.node, cause)
         if cause == "power":
             # What RTC memory held and flash did not. A flash that took nothing costs more.
             since = now - self.spec.cut_costs_ms
@@ -138,7 +140,7 @@ class Model:
 
     def turn(self):
         """Once a turn of the node's loop."""
-        now = self.world.now
+        now = self._turned_at = self.world.now
         if now >= self._next_settle:
             self._next_settle = now + 10 * MINUTE
             self.settle_readings()
@@ -438,7 +440,8 @@ class Model:
         if over > 0:
             self.over_ms += over
             self.longest_over_ms = max(self.longest_over_ms, over)
-            if over > LATE_MS:
+            hangs = now - self._turned_at > 1000
+            if over > (HUNG_LATE_MS if hangs else LATE_MS):
                 self.found("%s ran %d ms, leased for %d" % (name, ran_ms, pin.limit_ms))
         self._charge(pin, now - ran_ms, ran_ms)
 

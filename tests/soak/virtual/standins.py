@@ -126,6 +126,7 @@ class Timer:
         self._board = board
         self._armed = 0
         self._period = None
+        self._lost = False
         self._callback = None
 
     def init(self, mode, period, callback):
@@ -142,8 +143,9 @@ class Timer:
             return
         if self._period is not None:
             self._world.after(self._period, self._alarm, which)
-        if self._board.loses_alarms and self._world.dice.bits(1):
-            return  # eight other callbacks waited
+        self._lost = not self._lost and self._board.loses_alarms and self._world.dice.bits(1)
+        if self._lost:  # eight other callbacks waited; not twice in a row
+            return
         self._callback(self)
 
 
