@@ -177,6 +177,15 @@ def test_a_bad_configuration_is_refused_whole_and_said():
         assert "settings.json" not in os.listdir(), wrong
 
 
+def test_safe_mode_takes_what_is_told_about_the_sensors_it_does_not_use():
+    bench = pool()
+    bench.node.commands.safe = True
+    bench.node.sampler.sensors = []
+    assert not configure(bench, {"sensor_calibration": {"ph": {"offset": 0.25}}})
+    assert kept() == {"calibration": {"ph": {"offset": 0.25}}}
+    assert len(configure(bench, {"sensor_calibration": {"ph": {"scale": 0}}})) == 1
+
+
 def test_what_a_sensor_will_not_take_is_not_kept():
     bench = pool()
 
