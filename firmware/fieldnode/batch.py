@@ -50,7 +50,7 @@ class Batch:
         names = ",".join(values).encode()
         shape = record.shape_of(names)
         size = record.size(values)
-        more = record.HEAD + 2 + len(names)
+        more = record.HEAD + 4 + len(names)
         if max(size, more) > record.MAX:
             raise ValueError("%d quantities are too many to keep" % len(values))
         known = shape in self._shapes

@@ -13,8 +13,8 @@ from micropython import const
 MAX = const(1000)  # bytes of a frame: two fit a Batch
 HEAD = const(7)
 READING, NAMES, RUN = range(0xA5, 0xA8)
-_BODY = "<IHIIHHI"
-_VALUES = const(29)  # HEAD and the body's fixed part
+_BODY = "<IHIIHII"
+_VALUES = const(31)  # HEAD and the body's fixed part
 
 
 def seal(buf, at, kind, size):
@@ -46,19 +46,19 @@ def length(buf, at):
 
 
 def shape_of(names):
-    return crc32(names) & 0xFFFF
+    return crc32(names) & 0x3FFFFFFF  # a small int on the ESP32
 
 
 def put_names(buf, at, shape, names):
-    pack_into("<H", buf, at + HEAD, shape)
-    buf[at + HEAD + 2 : at + HEAD + 2 + len(names)] = names
-    return seal(buf, at, NAMES, 2 + len(names))
+    pack_into("<I", buf, at + HEAD, shape)
+    buf[at + HEAD + 4 : at + HEAD + 4 + len(names)] = names
+    return seal(buf, at, NAMES, 4 + len(names))
 
 
 def names(buf, at):
     """(shape, names) of a NAMES frame."""
-    body = bytes(memoryview(buf)[at + HEAD + 2 : at + length(buf, at)])
-    return unpack_from("<H", buf, at + HEAD)[0], body.decode().split(",")
+    body = bytes(memoryview(buf)[at + HEAD + 4 : at + length(buf, at)])
+    return unpack_from("<I", buf, at + HEAD)[0], body.decode().split(",")
 
 
 def size(values):
