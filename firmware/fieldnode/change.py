@@ -27,7 +27,8 @@ def change(now, settings):
         if key in changes:
             quantity = now.node.dialect.quantity
             part = changes[key]
-            changes[key] = {quantity(word): part[word] for word in part}
+            # A null leaves what is there, as everywhere.
+            changes[key] = {quantity(word): part[word] for word in part if part[word] is not None}
     for name in changes.get("calibration", {}):
         from fieldproto.calibration import check_calibration  # rare
 

@@ -177,6 +177,21 @@ def test_a_bad_configuration_is_refused_whole_and_said():
         assert "settings.json" not in os.listdir(), wrong
 
 
+def test_a_null_leaves_what_is_there():
+    bench = pool(alerts={"ph": {"max": 8}})
+    nothing = {"sensor_calibration": {"ph": None}, "alert_thresholds": {"ph": None}}
+    assert not configure(bench, nothing)
+    assert kept() == {"calibration": {}, "alerts": {}}
+    assert bench.node.alerts.bands == {"ph": {"max": 8}}
+
+
+def test_no_fault_of_ours_that_a_message_brings_about_ends_the_node():
+    bench = pool()
+    bench.node.configuration.change = lambda settings: None + 1
+    configure(bench, {"telemetry_interval": 10000})
+    assert bench.node.commands.refused == 1
+
+
 def test_safe_mode_takes_what_is_told_about_the_sensors_it_does_not_use():
     bench = pool()
     bench.node.commands.safe = True
