@@ -7,6 +7,7 @@ from fieldproto.errors import MessageError
 from . import log
 from .ledger import Ledger
 from .memory import forget, load
+from .notices import LIMIT
 from .relay import Refused
 from .sensors.base import SensorError
 
@@ -91,10 +92,15 @@ class Commands:
         text = str(error)[:200]
         if kind == "config":
             node.notices.append("alert", {"severity": "warning", "message": text})
-        elif kind == "command" and node.notices.replies() < _MUTE_FROM:
+        elif kind == "command" and self._room():
             self._reply({"id": error.id, "command": error.command}, FAILED, None, text)
         else:
             node.sender.status_due()
+
+    def _room(self):
+        """Whether a refusal may be told: it pushes out no alert that waits to be told."""
+        notices = self._node.notices
+        return notices.replies() < _MUTE_FROM and len(notices) < LIMIT
 
     def run(self, command, at_end=False, retained=False, dup=False):
         """Carry out a decoded command (`Record.values`); every outcome is answered.
@@ -149,7 +155,7 @@ class Commands:
             if command["id"] in self._ledger.open:
                 return  # its answer is still to come
             state, error = FAILED, self._cut
-        if self._node.notices.replies() < _MUTE_FROM:
+        if self._room():
             self._reply(command, state, data, error)
 
     def answer(self, command, state, data=None, error=None):

@@ -384,3 +384,20 @@ def test_the_words_of_all_five_dialects():
     assert said["farm", False] == ["ON", "ON"], said  # what is: the second was refused
     assert said["iotnode", True] == said["iotnode", False] == ["done", "failed"], said
     assert said["dese", True] == said["dese", False] == [True, False], said
+
+
+def test_refusals_push_out_no_alert_that_waits():
+    bench = plant()
+    bench.link.lose()
+    for n in range(20):
+        bench.node.notices.append("alert", {"severity": "warning", "message": "a%d" % n})
+    for n in range(20):
+        old = json.dumps(with_id("r%d" % n, **WATER)).encode()
+        bench.node.on_message(COMMAND, old, True, False)  # retained
+    bench.link.connect()
+    bench.run(9000)
+    told = [
+        obj["_fh"]["alert"]["message"] for _, obj, _ in bench.link.sent if "alert" in obj["_fh"]
+    ]
+    assert told == ["a%d" % n for n in range(20)], told
+    assert bench.node.commands.refused == 20
