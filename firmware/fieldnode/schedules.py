@@ -23,7 +23,8 @@ class Schedules:
         self._node = node
         self._clock = clock
         self._offset_s = utc_offset_min * 60
-        self._last = store.load(FILE)  # entry's name -> Unix seconds, 0 for an unknown time
+        last = store.load(FILE)  # entry's name -> Unix seconds, 0 for an unknown time
+        self._last = {name: last[name] for name in last if isinstance(last[name], int)}
         self._entries = [_Entry(table, node, self._last, clock.ms()) for table in tables]
 
     def on_reading(self, ms, values):

@@ -80,6 +80,16 @@ def test_a_time_that_was_once_wrong_does_not_end_a_schedule():
     assert runs(bench) == 1
 
 
+def test_a_record_of_nonsense_is_left_out():
+    for nonsense in ("x", [1], {"a": 1}, None):
+        fresh_flash()
+        with open("schedules.json", "w") as file:
+            json.dump({"pump at 00:10 12:00": nonsense, "pump when soil_moisture": nonsense}, file)
+        bench = plant(AT, DRY, soil=10.0)
+        bench.run(12 * MINUTE)
+        assert runs(bench) == 2, nonsense
+
+
 def test_times_are_local():
     fresh_flash()
     bench = plant(AT, utc_offset_min=-60)  # it is 23:00 there
