@@ -39,7 +39,7 @@ class Model:
         self._owed = {}  # boot index << 32 | seq -> instant in ms << 32 | fingerprint
         self._at_risk = {}  # key -> (the same, age in ms at the cut that may have taken it)
         self._given_up = 0  # dropped or unsendable by the node's own count, and found missing
-        self._away_ms = 0  # the supply was, in all
+        self._away_ms = 0  # in all, what no boot can know: how long nothing was kept
         self._away = {}  # boot index -> what that was when the boot began
         self._cut_at = 0
         self._full_until = -1  # the flash took nothing until then
@@ -109,9 +109,10 @@ class Model:
             self.crossings.detach(self.node, cause)
         if cause == "power":
             # What RTC memory held and flash did not. A flash that took nothing costs more.
-            since = now - self.spec.cut_costs_ms
+            usual = since = now - self.spec.cut_costs_ms
             if now - self._full_until < 2 * MINUTE:
                 since = min(since, self._full_since - self.spec.cut_costs_ms)
+            self._away_ms += usual - since  # the last reading on flash is so much older
             for key in list(self._owed):
                 at = self._owed[key] >> 32
                 if at >= since:
@@ -451,6 +452,8 @@ class Model:
         if not budget_ms:
             return
         day = since // DAY
+        if min(since % DAY, DAY - since % DAY) < CLOCK_S * 1000:
+            return  # by the node's clock, of whole seconds, it may be the other day
         if day != pin.day:
             pin.day, pin.day_ms = day, 0
         pin.day_ms += ran_ms
