@@ -17,6 +17,7 @@ class Output:
         self.commanded = False
         self.day = -1
         self.day_ms = 0  # on time in that day
+        self.day_wrong = False  # the clock was, at a run of that day
 
 
 class Board:

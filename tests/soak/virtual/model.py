@@ -455,10 +455,11 @@ class Model:
         if min(since % DAY, DAY - since % DAY) < CLOCK_S * 1000:
             return  # by the node's clock, of whole seconds, it may be the other day
         if day != pin.day:
-            pin.day, pin.day_ms = day, 0
+            pin.day, pin.day_ms, pin.day_wrong = day, 0, False
         pin.day_ms += ran_ms
-        # Where the clock was wrong one day's budget may fall into another.
-        limit = budget_ms * (2 if self.clock_error() else 1)
+        # Where the clock was wrong at a run of the day, two days' budgets may meet.
+        pin.day_wrong = pin.day_wrong or self.clock_error() > 0
+        limit = budget_ms * (2 if pin.day_wrong else 1)
         if pin.day_ms > limit + _BUDGET_LATE_MS:
             text = "%s ran %d ms in a day, its budget is %d"
             self.found(text % (pin.table["name"], pin.day_ms, budget_ms))
