@@ -11,14 +11,20 @@ import utime
 
 from fieldnode import sampler
 from fieldnode.assemble import build
+from fieldnode.crashes import Crashes
 from fieldnode.hal import Hal
+from fieldnode.identity import NAMESPACE
 from fieldnode.memory import forget
 
 INTERVAL_MS = 50
 READINGS = 200
 
+hal = Hal()
+nvs = hal.nvs(NAMESPACE)
 with open("node.json") as file:
-    node, watchdog = build(json.load(file), Hal())
+    config = json.load(file)
+node, watchdog = build(config, None, hal, nvs, Crashes(nvs, hal.reset_cause()))
+config = nvs = None
 forget("fieldnode", "identity", "assemble")
 build = None
 
