@@ -21,10 +21,8 @@ class Actions:
 
     def actuate(self, command, params, at_end):
         wanted = params["actuator"]
-        for relay in self._node.actuators:
-            if wanted == relay.name or wanted == relay.id:
-                break
-        else:
+        relay = self._node.actuator(wanted)
+        if relay is None:
             raise Refused("this node has no actuator %s" % wanted)
         if not params["state"]:
             relay.off("stopped")

@@ -37,10 +37,7 @@ class Backlog:
             mark = store.load(self._mark)
             if mark.get("segment") == start and isinstance(mark.get("next"), int):
                 self._from = min(max(start, mark["next"]), segments.end)
-        try:
-            store.remove(self._mark)  # before a number can be used a second time
-        except OSError as error:
-            log.warning("%s: %s" % (self._mark, error))
+        store.tried(store.remove, self._mark)  # before a number can be used a second time
         self._settle()
 
     def __len__(self):
@@ -85,10 +82,7 @@ class Backlog:
         """Keep what is acknowledged, for the next start."""
         starts = self._segments.starts
         if starts and self.floor() > starts[0]:
-            try:
-                store.save(self._mark, {"segment": starts[0], "next": self.floor()})
-            except OSError as error:
-                log.warning("%s: %s" % (self._mark, error))
+            store.tried(store.save, self._mark, {"segment": starts[0], "next": self.floor()})
 
     def take(self):
         """As `Outbox.take`."""

@@ -56,10 +56,7 @@ class Boots:
             self._save()
 
     def _save(self):
-        try:
-            store.save(_FILE, {"boots": self._rows})
-        except OSError as error:
-            log.warning("%s: %s" % (_FILE, error))
+        store.tried(store.save, _FILE, {"boots": self._rows})
 
     def dated(self, boot, ms):
         """(Unix seconds or None, quality) of the instant `ms` of `boot`."""

@@ -8,7 +8,6 @@ from micropython import const
 from . import log
 from .relay import Refused
 
-_IDLE_MS = const(1000)
 # Doses in a row that move the reading by less than the deadband towards its target: the canister
 # is empty, or the probe is not in the water.
 _NO_EFFECT = const(5)
@@ -65,7 +64,6 @@ class Dosing:
             self._mixed_ms = now + loop.dose_ms + loop.mix_ms
             self.loops.append(self.loops.pop(i))  # the others' turn comes first then
             break
-        return _IDLE_MS
 
     def report(self, status):
         """Put what keeps a loop from dosing into the `status` values."""
@@ -97,7 +95,7 @@ class _Loop:
         self._run_ms = 0  # of the pump, as last seen
         self._table = table
         self._sign = 1 if table["direction"] == "up" else -1
-        self._relay = [r for r in node.actuators if r.name == table["actuator"]][0]
+        self._relay = node.actuator(table["actuator"])
         targets = node.configuration.settings.get("targets", {})
         self.aim(targets.get(self.quantity, table.get("target")))
 

@@ -6,7 +6,6 @@ from . import log, store
 from .crashes import SAFE_RETRY_S, STABLE_BOOT_S
 
 PROVEN_MS = const(10000)  # a connection that held so long is worth a backup
-_IDLE_MS = const(1000)
 
 
 class Health:
@@ -35,7 +34,6 @@ class Health:
         if self._unsaved and link.up and link.up_ms >= PROVEN_MS:
             self._try(self._nvs.set_str, *self._unsaved)
             self._unsaved = None
-        return _IDLE_MS
 
     def _try(self, call, *args):
         try:

@@ -28,8 +28,8 @@ class Node:
 
     `fault` says why only the connection of a damaged configuration is in use. The caller sets
     `session` and `link` before the first `step`. `parts` is what a configuration may add: each has
-    `step()`, milliseconds until it has more to do, `on_reading(ms, values)` and `report(status)`,
-    which may add to the status values.
+    `step()`, for every turn of the loop, `on_reading(ms, values)` and `report(status)`, which may
+    add to the status values.
     """
 
     def __init__(self, config, dialect, hal, clock, sensors, relays, fault=None):
@@ -84,10 +84,9 @@ class Node:
         self.commands.settle()
         wait = min(_MAX_WAIT_MS, self.sampler.step())
         for part in self.parts:
-            wait = min(wait, part.step())
-        for relay in self.actuators:
-            if relay.running:
-                wait = min(wait, _RUNNING_WAIT_MS)
+            part.step()
+        if self.running:
+            wait = min(wait, _RUNNING_WAIT_MS)
         wait = min(wait, self._link.step())
         self._sensor_watch.step(self._clock.ms())
         self.notices.step()
@@ -111,6 +110,21 @@ class Node:
             self.loop_ms = max(self.loop_ms, ms() - began)
             self._link.wait(wait)
 
+    @property
+    def running(self):
+        """Whether any relay is on."""
+        for relay in self.actuators:
+            if relay.running:
+                return True
+        return False
+
+    def actuator(self, which):
+        """The relay of that name or number, or None."""
+        for relay in self.actuators:
+            if which == relay.name or which == relay.id:
+                return relay
+        return None
+
     def all_off(self, reason):
         for relay in self.actuators:
             relay.off(reason)
@@ -126,7 +140,7 @@ class Node:
 
     def _sync(self):
         # Its answer is waited for, and with the loop a timer's callback: not while a pump runs.
-        if not any([relay.running for relay in self.actuators]):
+        if not self.running:
             self._timesync.step()
 
     def restart_after_replies(self):
@@ -142,10 +156,7 @@ class Node:
         self.session.close()  # without DISCONNECT: the will says that we are gone
         self.notices.flush()
         self.outbox.close()
-        try:
-            store.overwrite(_RESTARTED, {"cause": "restart"})
-        except OSError as error:
-            log.warning("%s: %s" % (_RESTARTED, error))
+        store.tried(store.overwrite, _RESTARTED, {"cause": "restart"})
         self._hal.reset()
         return _MAX_WAIT_MS
 
@@ -167,8 +178,5 @@ def _cause(hal):
     told = store.load(_RESTARTED).get("cause")
     if not told:
         return cause
-    try:
-        store.remove(_RESTARTED)
-    except OSError as error:
-        log.warning("%s: %s" % (_RESTARTED, error))
+    store.tried(store.remove, _RESTARTED)
     return told if cause in ("hard", "soft") else cause

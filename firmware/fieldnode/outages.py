@@ -6,13 +6,12 @@ next start. For that it goes to flash, once, and only if it lasts: flapping cost
 
 from micropython import const
 
-from . import log, store
+from . import store
 
 PATH = "outage.json"
 KEPT_AFTER_MS = const(15000)
 _MAX_CAUSE = const(160)  # characters
 _MAX_S = const(1000000)  # more than 11 days until the next start: so long, at least
-_IDLE_MS = const(1000)
 
 
 class Outages:
@@ -41,7 +40,7 @@ class Outages:
                 self._report(link)
             elif self._kept and not len(self._node.notices):  # the broker has it
                 self._kept = None
-                self._try(store.remove, PATH)
+                store.tried(store.remove, PATH)
         elif link.outages != self._told and not self._kept and link.down_ms >= KEPT_AFTER_MS:
             seconds = link.down_ms // 1000
             now = self._clock.epoch()
@@ -50,8 +49,7 @@ class Outages:
                 "seconds": seconds,
                 "since": None if now is None else now - seconds,
             }
-            self._try(store.save, PATH, self._kept)
-        return _IDLE_MS
+            store.tried(store.save, PATH, self._kept)
 
     def _report(self, link):
         self._told = link.outages
@@ -64,12 +62,6 @@ class Outages:
         event["cause"] = link.cause[:_MAX_CAUSE]
         event["seconds"] = link.down_ms // 1000
         self._node.notices.append("event", event)
-
-    def _try(self, call, *args):
-        try:
-            call(*args)
-        except OSError as error:
-            log.warning("%s: %s" % (PATH, error))
 
     def on_reading(self, ms, values):
         pass

@@ -31,10 +31,9 @@ class Reports:
         """Canonical values of the status, health included."""
         node = self._node
         now = self._clock.ms()
-        running = any([relay.running for relay in node.actuators])
         values = {
             "state": "online",
-            "activity": "running" if running else "idle",
+            "activity": "running" if node.running else "idle",
             "time": self.time(now),
             "uptime": now // 1000,
             "firmware": VERSION,

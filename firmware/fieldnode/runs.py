@@ -10,7 +10,6 @@ from . import log, store
 from .relay import Refused
 
 FILE = "runs.json"
-_IDLE_MS = const(1000)
 _RETRY_MS = const(60000)  # a record that could not be written
 # Reset cause -> the end of a run that was under way. `machine.reset()` is what a crash ends in: an
 # ordered restart puts everything off beforehand.
@@ -170,7 +169,6 @@ class Runs:
             self._leaking = self._guard.leaks()
         if self._save_ms is not None and now >= self._save_ms:
             self._save()
-        return _IDLE_MS
 
     def _watch(self, relay, now):
         reason = None

@@ -13,7 +13,6 @@ from .relay import Refused
 FILE = "schedules.json"
 LATE_MIN = const(15)  # a time of day missed by more, through a power cut say, is skipped
 _RETRY_MS = const(60000)  # after a refusal
-_IDLE_MS = const(1000)
 
 
 class Schedules:
@@ -36,12 +35,11 @@ class Schedules:
     def step(self):
         epoch = self._clock.epoch()
         if epoch is None:
-            return _IDLE_MS  # nobody knows the time of day yet
+            return  # nobody knows the time of day yet
         minute = (epoch + self._offset_s) // 60
         for entry in self._entries:
             if entry.minutes and self._clock.ms() >= entry.ready_ms and self._due(entry, minute):
                 self._start(entry)
-        return _IDLE_MS
 
     def report(self, status):
         """Put why the last run of a schedule could not start into the `status` values."""
@@ -106,7 +104,7 @@ class Schedules:
 
 class _Entry:
     def __init__(self, table, node, last, now):
-        self.relay = [r for r in node.actuators if r.name == table["actuator"]][0]
+        self.relay = node.actuator(table["actuator"])
         self.run_ms = table["run_s"] * 1000
         self.minutes = [minute_of_day(time) for time in table.get("at", ())]
         self.quantity = table.get("when")

@@ -55,6 +55,17 @@ def overwrite(path, obj):
         written[0] += file.tell()
 
 
+def tried(call, path, *args):
+    """Do `call(path, *args)`, of this module; a failure is no more than logged. True if it went
+    well."""
+    try:
+        call(path, *args)
+    except OSError as error:
+        log.warning("%s: %s" % (path, error))
+        return False
+    return True
+
+
 def remove(path):
     """Whether it was there or not. Raises OSError."""
     try:
