@@ -1,11 +1,9 @@
 """Alerts of the real firmware: out of band while the broker is away and the power fails."""
 
 import time
-from collections.abc import Iterator
 from datetime import datetime
 
-import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 TELEMETRY = "devices/org-123/pool/telemetry"
@@ -13,12 +11,6 @@ ALERT = "devices/org-123/pool/alert"
 STATUS = "devices/org-123/pool/status"
 BELOW, BACK = "ph below threshold", "ph back in band"
 FLASH_S = 30.0  # after 5 s of the node's time it is on flash
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def test_an_alert_of_an_outage_outlives_a_power_cut_and_clears_later(

@@ -2,11 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 from fieldhand import Fleet
@@ -14,12 +13,6 @@ from fieldproto.timestamps import format_utc
 
 PLANT = "devices/greenhouse/"
 POOL = "devices/org-123/pool/"
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def persistent(name: str, port: int) -> dict[str, Any]:

@@ -1,19 +1,11 @@
 """Nodes that act by themselves: a simulated pool is dosed, a simulated plant watered, offline."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 ACID_PIN, PUMP_PIN = 18, 26
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def test_a_pool_is_dosed_down_to_the_target_a_command_sets(

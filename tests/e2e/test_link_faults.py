@@ -4,11 +4,10 @@ Those that take longer than a test may, and every deadline, are in tests/firmwar
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 from fieldhand.sim.node import Node
@@ -32,12 +31,6 @@ FAULTS: dict[str, tuple[tuple[str, str], float, str | None]] = {
     "no access point": (("wifi", "no_ap"), 4, "Wi-Fi lost"),
     "wrong password": (("wifi", "wrong_password"), 4, "Wi-Fi lost"),
 }
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def strike(node: Node, kind: str, fault: str) -> None:

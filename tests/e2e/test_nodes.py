@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import paho.mqtt.subscribe
@@ -13,13 +12,6 @@ from mosquitto import Mosquitto
 
 from fieldproto import dialects
 from fieldproto.timestamps import format_utc
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
-
 
 OPTIONS: dict[str, dict[str, Any]] = {"dese": {"org": "org-123"}, "solar": {"company": "acme"}}
 TELEMETRY = {

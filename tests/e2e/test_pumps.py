@@ -1,10 +1,8 @@
 """Pumps of the real firmware: what ends a run, and that the backend is told."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 PIN = 26
@@ -12,12 +10,6 @@ STATUS = "devices/greenhouse/status"
 COMMAND = "devices/greenhouse/command"
 HEAP = "300k"  # room for a meter beside all the example has; these tests are not of the heap
 METER = {"type": "pulse", "quantity": "flow_rate", "pin": 25, "pulses_per_litre": 450}
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def greenhouse(port: int, metered: bool = False, **pump: Any) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from e2e.nodes import Backend, backend, example, running
+from e2e.nodes import Backend, example, running
 from mosquitto import Mosquitto
 
 STATUS = "devices/greenhouse/status"
@@ -34,12 +34,6 @@ def hang(self):
 sampler.Sampler.step = hang
 start.main()
 """
-
-
-@pytest.fixture
-def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
-    with backend(own_mosquitto.port) as made:
-        yield made
 
 
 def also(key: str) -> Callable[[dict[str, Any]], Any]:

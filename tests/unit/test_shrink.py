@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import missing
 
 from fieldhand import mpy, paths, shrink
 
@@ -106,6 +107,6 @@ def test_names_of_umqtt_are_known() -> None:
     try:
         place = paths.umqtt()
     except paths.MissingPart:
-        pytest.skip("no umqtt.simple here: make umqtt")
+        missing("no umqtt.simple here: make umqtt")
     text = (Path(place) / "umqtt/simple.py").read_text()
     assert set(re.findall(r"\b_[a-z]\w*", text)) <= shrink.UMQTT

@@ -1,0 +1,14 @@
+"""Fixtures of the tests in which real nodes, brokers and hosts meet."""
+
+from collections.abc import Iterator
+
+import pytest
+from e2e.nodes import Backend, backend
+from mosquitto import Mosquitto
+
+
+@pytest.fixture
+def heard(own_mosquitto: Mosquitto) -> Iterator[Backend]:
+    """A plain MQTT client that hears all, on a Mosquitto of the test's own."""
+    with backend(own_mosquitto.port) as made:
+        yield made
