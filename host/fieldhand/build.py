@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, fleetsensors, mpy, paths
+from fieldhand import boards, credentials, fleetsensors, mpy, paths
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
@@ -84,12 +84,21 @@ def node_json(
 
 
 def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
-    """What belongs into the node's NVS namespace "fieldhand". Raises ConfigError when unset."""
+    """What belongs into the node's NVS namespace "fieldhand". Raises ConfigError when unset.
+
+    A node for which the file names no user has the credentials that were made for it, and without
+    them those of [broker].
+    """
     found = {"id": node.name}
     if file.wifi is not None:
         found["wifi_ssid"] = file.wifi.ssid
         if file.wifi.secret is not None:
             found["wifi_pass"] = file.wifi.secret.value()
+    made = None
+    if node.mqtt_user is None:
+        made = credentials.load(credentials.path_for(file.path)).get(node.name)
+    if made is not None:
+        return found | {"mqtt_user": made.user, "mqtt_pass": made.password}
     user = node.mqtt_user or file.broker.user
     secret = node.mqtt_secret if node.mqtt_user else file.broker.secret
     if user:
