@@ -140,11 +140,15 @@ def led(table: Table, board: Board | None) -> dict[str, Any] | None:
     if value is False:
         return None
     if value is None:
-        return {"pin": board.defaults["led"]} if board is not None else None
+        pin = board.defaults.get("led") if board is not None else None
+        return {"pin": pin} if pin is not None else None
     inner = table.table("led")
     if inner is None:
         return None
-    pin = inner.whole("pin", board.defaults["led"] if board is not None else 0, 0, 48)
+    default = board.defaults.get("led") if board is not None else 0
+    if default is None and "pin" not in inner.data:
+        inner.problem("pin", "is required: this board has no LED that a node can drive")
+    pin = inner.whole("pin", default or 0, 0, 48)
     found = {"pin": pin, "active_low": inner.flag("active_low", False)}
     if board is not None:
         _check_pin(inner, pin, "pin", board)

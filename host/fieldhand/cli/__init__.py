@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from fieldhand.cli import broker, dialect, fleet, gaps, node, setup, watch
+from fieldhand.cli import board, broker, dialect, fleet, gaps, node, setup, watch
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -44,6 +44,7 @@ for command in (
     gaps.gaps,
     node.node,
     dialect.dialect,
+    board.board,
     setup.completion,
 ):
     cli.add_command(command)

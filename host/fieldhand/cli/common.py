@@ -143,3 +143,18 @@ class DialectName(click.ParamType[str]):
         from fieldhand import dialects
 
         return [CompletionItem(name) for name in dialects.names() if name.startswith(incomplete)]
+
+
+class BoardName(click.ParamType[str]):
+    """A board's name."""
+
+    name = "board"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from fieldhand import boards
+
+        return [CompletionItem(name) for name in boards.names() if name.startswith(incomplete)]
