@@ -63,7 +63,7 @@ def parse(data: bytes) -> tuple[Partition, ...]:
     for start in range(0, min(len(data), TABLE_SIZE), _ENTRY.size):
         entry = data[start : start + _ENTRY.size]
         if entry.startswith(_MD5_MARK[:2]):
-            if entry[16:] != hashlib.md5(data[:start], usedforsecurity=False).digest():
+            if entry != _md5(data[:start]):
                 raise ImageError("the partition table is damaged: its MD5 does not fit")
             return tuple(found)
         if entry == _END:
@@ -102,7 +102,7 @@ def pack(partitions: Iterable[Partition]) -> bytes:
         if part.offset % SECTOR:
             raise ImageError(f"partition '{part.name}': begins in the middle of a sector of 4 kB")
         table += _ENTRY.pack(_MAGIC, kind, subtype, part.offset, part.size, name, part.flags)
-    table += _MD5_MARK + hashlib.md5(table, usedforsecurity=False).digest()
+    table += _md5(table)
     if len(table) > TABLE_SIZE - _ENTRY.size:
         raise ImageError("the partition table has room for 94 entries")
     return table.ljust(TABLE_SIZE, b"\xff")
@@ -131,6 +131,10 @@ def file_system(partitions: Sequence[Partition], flash_size: int) -> Partition:
             f"kB, and the flash has {flash_size >> 10} kB"
         )
     return part
+
+
+def _md5(entries: bytes) -> bytes:
+    return _MD5_MARK + hashlib.md5(entries, usedforsecurity=False).digest()
 
 
 def _number(name: str, known: dict[int, str]) -> int:
