@@ -1,0 +1,1 @@
+"""A board on a cable: its REPL, its files, its console."""
