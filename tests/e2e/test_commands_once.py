@@ -131,9 +131,9 @@ def test_a_keepalive_told_is_tried_at_once(own_mosquitto: Mosquitto, heard: Back
     with running(own_mosquitto.port, example("pool", own_mosquitto.port)) as (node,):
         heard.wait(POOL + "telemetry")
         told = {"device_id": "pool", "config": {"mqtt_keepalive": 7}}
-        assert "k7" not in own_mosquitto.log
+        assert "k7)" not in own_mosquitto.log
         heard.publish(POOL + "config", {**told, "timestamp": format_utc(int(time.time()))})
-        node.wait(lambda: "k7" in own_mosquitto.log, 20, "connection with the new keepalive")
+        node.wait(lambda: "k7)" in own_mosquitto.log, 20, "connection with the new keepalive")
         mark = heard.mark()
         birth = heard.wait(POOL + "status", since=mark)
         assert birth["status"] != "offline" and birth["_fh"]["also"]["outages"] == 0
