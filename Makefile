@@ -1,8 +1,8 @@
 # Every target makes the virtual environment it needs. Variables:
 #   PYTHON=python3.12   the interpreter (3.11 or newer) the environment is made with
 #   ARGS="-k pump -x"   more for pytest (unit, firmware, e2e, test, test-hil) or the bench
-#   JOBS=1              processes the whole suite runs in (default 2)
-#   PORT=/dev/ttyUSB0   the board of test-hil
+#   JOBS=1              processes the whole suite runs in (default 4)
+#   PORT=/dev/ttyUSB0   the board of test-hil (PORT=virtual: one is made); BOARD=esp32-c3-devkitm
 #   DEMO_SECONDS=20     end the demo by itself
 #   HOURS=720           virtual hours of the soak (default 24); SEED=7 DIALECT=dese run one again
 
@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 UMQTT := build/umqtt/umqtt/simple.py
 PYTEST := $(BIN)/pytest
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help venv umqtt demo test unit firmware e2e soak test-hil check format bench bench-return dist clean
@@ -42,11 +42,11 @@ e2e: $(STAMP) $(UMQTT) ## Run the tests with real brokers and simulated nodes
 	$(PYTEST) tests/e2e $(ARGS)
 
 soak: $(STAMP) $(UMQTT) ## Run nodes for HOURS of virtual time with random faults
-	@$(BIN)/python tests/soak/soak.py --jobs $(JOBS) $(if $(HOURS),--hours $(HOURS)) \
+	@$(BIN)/python tests/soak/soak.py $(if $(HOURS),--hours $(HOURS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(DIALECT),--dialect $(DIALECT)) $(ARGS)
 
-test-hil: $(STAMP) $(UMQTT) ## Run the tests on the board at PORT=/dev/ttyUSB0
-	PORT=$(PORT) $(PYTEST) tests/hil $(ARGS)
+test-hil: $(STAMP) $(UMQTT) ## Flash and test the board at PORT=/dev/ttyUSB0, or PORT=virtual
+	PORT=$(PORT) BOARD=$(BOARD) $(PYTEST) tests/hil --junitxml=build/hil/junit.xml $(ARGS)
 
 check: $(STAMP) ## Check format, lint and types
 	$(BIN)/ruff format --check .
