@@ -28,6 +28,7 @@ __all__ = [
     "pack",
     "program",
     "read",
+    "regions",
 ]
 
 DOWNLOADS = "https://micropython.org/download/?mcu=esp32"
@@ -128,6 +129,21 @@ def read(data: bytes) -> MicroPythonImage:
         segments=tuple((segment.addr, len(segment.data)) for segment in loaded.segments),
         size=len(data),
     )
+
+
+def regions(data: bytes, image: MicroPythonImage, nvs: bytes) -> list[tuple[int, bytes]]:
+    """(address, bytes) to write for the image `data` with `nvs` in the place it has for it.
+
+    The file covers NVS with 0xFF, and esptool refuses files that overlap. What else is between
+    the partitions is written as it is in the file, so that no OTA data of before stays. Raises
+    ImageError where the image has no NVS, or one of another size.
+    """
+    place = table.find(image.partitions, "nvs")
+    if place is None or place.size != len(nvs):
+        size = "none" if place is None else f"{place.size} bytes"
+        raise ImageError(f"the image has another NVS than the one built: {size}, not {len(nvs)}")
+    before, after = data[: place.offset - image.offset], data[place.end - image.offset :]
+    return [(image.offset, before), (place.offset, nvs), (place.end, after)]
 
 
 def chip_title(chip: str) -> str:
