@@ -73,11 +73,15 @@ def _outputs_off(hal, raw):
 
 def _off(hal, actuators):
     """Off as far as the file can be understood; a broken entry does not keep the next one on."""
-    for entry in actuators:
-        try:
-            hal.pin_out(entry["pin"], 1 if entry.get("active_low") else 0)
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            log.warning("an actuator of %s: %s" % (CONFIG, error))
+    try:
+        for entry in actuators:
+            try:
+                hal.pin_out(entry["pin"], 1 if entry.get("active_low") else 0)
+            except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+                log.warning("an actuator of %s: %s" % (CONFIG, error))
+    except KeyboardInterrupt:  # in the midst of it, as when Ctrl-C is pressed twice
+        _off(hal, actuators)
+        raise
 
 
 def _sweep():

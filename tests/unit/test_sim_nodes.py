@@ -252,6 +252,31 @@ def test_an_unfed_watchdog_resets(sim):
     node.wait(lambda: node.restart_count >= 2, 5)
 
 
+def test_a_watchdog_outlives_a_soft_reset_and_can_be_given_more_time(sim):
+    # ports/esp32: machine_wdt.c reconfigures the one there is; nothing in main.c stops it.
+    node = start(
+        sim,
+        """
+        import machine, time
+        print("cause", machine.reset_cause())
+        if machine.reset_cause() == machine.PWRON_RESET:
+            machine.WDT(timeout=300)
+            raise SystemExit
+        if machine.reset_cause() == machine.WDT_RESET:
+            machine.WDT(timeout=300)
+            machine.WDT(timeout=600000)
+            time.sleep_ms(600)
+            print("held")
+        while True:
+            pass
+        """,
+    )
+    node.wait_console("cause 5")
+    node.wait_console("cause 3")
+    node.wait_console("held")
+    assert node.restart_count == 2
+
+
 def test_reset_and_power_cut_forget_what_the_chip_forgets(sim):
     node = start(
         sim,

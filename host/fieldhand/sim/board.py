@@ -150,6 +150,7 @@ class Board:
 
     def close(self) -> None:
         self._quiet()
+        self._stop_watchdog()
         for pin in self.wiring.outputs:
             self.world.detach((id(self), pin))
 
@@ -162,6 +163,8 @@ class Board:
         """What the chip forgets before it boots because of `cause`."""
         self.cause = cause
         self._quiet()
+        if cause is not Reset.SOFT:  # the chip's watchdog knows nothing of a soft reset
+            self._stop_watchdog()
         self._staged.clear()
         for pin in self.pins:
             pin.trigger = 0
@@ -182,6 +185,8 @@ class Board:
             if timer.handle:
                 timer.handle.cancel()
         self._timers.clear()
+
+    def _stop_watchdog(self) -> None:
         if self._watchdog:
             self._watchdog.cancel()
             self._watchdog = None
