@@ -25,6 +25,7 @@ def build(raw, fault, hal, nvs, crashes):
     identity.adopt_secrets(nvs)
     config["node"] = identity.node_id(config, nvs, hal.unique_id())
     identity.fill_secrets(config, nvs)
+    won, given_up = _slots(config, nvs)
     for section, key in (("wifi", "ssid"), ("broker", "host")):
         if config[section].get(key) is None:
             _refuse_for_ever("neither node.json nor NVS has %s.%s" % (section, key))
@@ -55,14 +56,28 @@ def build(raw, fault, hal, nvs, crashes):
     if crashes.fresh and hal.reset_cause() == "hard":
         hal.cause = "crash"
     node = load("fieldnode.node").Node(config, dialect, hal, clock, sensors, relays, fault)
+    if given_up:
+        node.notices.append("alert", given_up)
     controls(node, config, clock, hal.reset_cause())
     _guard(node, hal, clock, nvs, crashes, unsaved)
     node.session = session
     _connect(node, config, dialect, hal, clock)
+    if won:
+        node.parts.append(load("fieldnode.slots").Trial(node, clock, nvs, won))
     for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
         config.pop(key, None)  # who needs it has it by now
     log.info("%s speaks %s" % (node.id, dialect.name))
     return node, hal.watchdog(config["watchdog_ms"])
+
+
+def _slots(config, nvs):
+    """As slots.use; most nodes have none and do without the module."""
+    if not (nvs.get_str("net") or nvs.get_str("net_trial")):
+        return None, None
+    found = load("fieldnode.slots").use(config, nvs)
+    if not found[0]:
+        forget("fieldnode", "slots", "trial")
+    return found
 
 
 def _check(raw, fault, nvs, safe):

@@ -7,14 +7,10 @@ from .actions import sensor_of
 from .configuration import merged
 from .relay import Refused
 from .settings import FILE
+from .trial import CONFIRM_MS, REVERT_BOOTS, REVERT_MS
 
-# A change of these may cut the node off. It is on trial: the node connects with it at once, and
-# takes it back unless a connection has held for CONFIRM_MS within REVERT_MS, or after
-# REVERT_BOOTS starts without.
+# A change of these may cut the node off. It is on trial: the node connects with it at once.
 CONNECTION = ("keepalive_s",)
-CONFIRM_MS = const(60000)
-REVERT_MS = const(600000)
-REVERT_BOOTS = const(3)
 _ANSWER_MS = const(3000)  # so long the reconnecting waits for answers to be acknowledged
 _RANGES = {"interval_ms": (1000, 86400000), "keepalive_s": (5, 65535)}
 

@@ -191,7 +191,7 @@ class Commands:
 
     def _forget(self):
         self._forget_ms = None
-        forget("fieldnode", "admission", "safemode", "change", "actions")
+        forget("fieldnode", "admission", "safemode", "change", "trial", "actions")
         forget("fieldproto", "decoding", "jsonstrict", "calibration", "bands")
         dialect = self._node.dialect
         dialect.slim()
