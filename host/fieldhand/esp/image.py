@@ -40,6 +40,7 @@ _DESCRIPTOR = 32  # of an app: after its header and that of its first segment
 _DESCRIPTOR_MAGIC = 0xABCD5432
 _VERSION = re.compile(rb"MicroPython (v?(\d+\.\d+\.\d+)[-\w.]*) on \d{4}-\d\d-\d\d")
 _BUILD = re.compile(rb"(?<![0-9A-Za-z_])(ESP32_GENERIC(?:_[A-Z0-9]+)?(?:-[A-Z0-9_]+)?)\0")
+_MODULE = re.compile(rb"[\w/]+\.py(?=\0)")
 _ELSEWHERE = {
     b"\x7fELF": "an .elf file, for a debugger",
     b"UF2\n": "a .uf2 file, for a board that shows as a disk",
@@ -56,7 +57,8 @@ class MicroPythonImage:
     `offset` is the address in flash that the file is written to. `version` is "1.24.0" (or
     "1.25.0" of "1.25.0-preview..."); `build` names board and variant as `sys.implementation._build`
     does, from 1.25 on, for the official builds. `variant` is "" for the plain one, "OTA",
-    "SPIRAM" and so on. `segments` are (load address, size) of the program.
+    "SPIRAM" and so on. `frozen` are the modules inside ("umqtt/simple.py"), and a few file names
+    that are only spoken of. `segments` are (load address, size) of the program.
     """
 
     chip: str
@@ -65,9 +67,16 @@ class MicroPythonImage:
     build: str | None
     variant: str
     psram: bool
+    frozen: frozenset[str]
     partitions: tuple[Partition, ...]
     segments: tuple[tuple[int, int], ...]
+    program_size: int
     size: int
+
+    @property
+    def program(self) -> Partition:
+        """Where the program is, or the first of two."""
+        return next(part for part in self.partitions if part.kind == "app")
 
     def check_chip(self, chip: str) -> None:
         """Raises ImageError where the image is for another chip than `chip` (esptool's name)."""
@@ -125,8 +134,10 @@ def read(data: bytes) -> MicroPythonImage:
         build=name,
         variant=variant,
         psram=psram,
+        frozen=frozenset(name.decode() for name in _MODULE.findall(content)),
         partitions=partitions,
         segments=tuple((segment.addr, len(segment.data)) for segment in loaded.segments),
+        program_size=length,
         size=len(data),
     )
 
