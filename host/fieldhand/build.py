@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, credentials, fleetsensors, mpy, paths
+from fieldhand import boards, credentials, mpy, paths, pinrules
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
@@ -144,9 +144,9 @@ def write(file: FleetFile, node: NodeConfig, folder: Path, *, source: bool = Fal
 
 def warnings(node: NodeConfig) -> list[str]:
     """Pins that may be used but had better not be, thresholds that nothing can cross."""
-    pins = {f"sensors[{i}].pin": s["pin"] for i, s in enumerate(node.sensors) if "pin" in s}
-    pins.update({f"actuators[{i}].pin": a["pin"] for i, a in enumerate(node.actuators)})
-    found = fleetsensors.warnings(node.name, pins, boards.load(node.board))
+    board = boards.load(node.board)
+    uses = pinrules.uses(board, node.sensors, node.actuators, node.led)
+    found = [f"[node.{node.name}] {p.key}: {p.text}" for p in pinrules.warnings(board, uses)]
     measured = {name for sensor in node.sensors for name in yields(dict(sensor))}
     found += [
         f"[node.{node.name}.alerts] {name}: no sensor measures it, so no alert can come of it"

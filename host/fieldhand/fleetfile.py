@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import boards, fleetsensors, secretref
+from fieldhand import boards, fleetsensors, pinrules, secretref
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.secretref import Secret
@@ -262,6 +262,13 @@ def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig 
         mqtt_secret=secret,
         **values,
     )
+    if board is not None:
+        found = pinrules.uses(board, node.sensors, node.actuators, node.led)
+        for problem in (
+            *pinrules.check_count(board, len(node.actuators)),
+            *pinrules.check(board, found),
+        ):
+            table.problem(problem.key, problem.text)
     table.close()
     return node if len(table.problems) == before else None
 

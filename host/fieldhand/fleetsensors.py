@@ -2,7 +2,7 @@
 
 Their keys are those of node.json, checked by the very tables that the node checks them with
 (`fieldproto.sensortypes`, `fieldproto.nodeconfig`); what is added here is the board: its default
-pins, and which pins can do what.
+pins. Which pins can do what is said in `pinrules`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fieldhand import dialects as dialect_table
+from fieldhand import pinrules
 from fieldhand.boards import Board
 from fieldhand.errors import did_you_mean
 from fieldhand.tomltable import Table
@@ -21,13 +22,6 @@ from fieldproto.quantities import UNITS
 from fieldproto.schema import Field, FieldError, read
 from fieldproto.sensortable import COMMON, TYPES
 
-_DEFAULT_PIN = {
-    "dht11": "dht",
-    "dht22": "dht",
-    "ds18b20": "onewire",
-    "pulse": "pulse",
-    "battery": "battery",
-}
 _ALERT_FIELDS = tuple(field for field in FIELDS if field.name.startswith("alerts"))
 # The node adds these to what it sends; no sensor yields them.
 _OWN = ("uptime", "free_memory")
@@ -53,7 +47,9 @@ def sensors(table: Table, board: Board | None, dialect: str | None) -> tuple[dic
                 key, f"unknown key{did_you_mean(key, allowed)}; {kind} has: {', '.join(allowed)}"
             )
         if "pin" in keys and "pin" not in sensor and board is not None:
-            _default_pin(sensor, kind, board)
+            pin = pinrules.default(board, kind, sensor.get("quantity"))
+            if pin is not None:
+                sensor["pin"] = pin
         lacking = [key for key in keys if keys[key][1] and key not in sensor]
         for key in lacking:
             words = f", one of {', '.join(keys[key][2])}" if keys[key][0] == "choice" else ""
@@ -64,19 +60,19 @@ def sensors(table: Table, board: Board | None, dialect: str | None) -> tuple[dic
             sensortypes.check([sensor], "")
         except sensortypes.SensorConfigError as error:
             entry.problem(error.path.removeprefix("[0]").lstrip("."), error.reason)
-            continue
-        if board is not None and "pin" in sensor:
-            _check_pin(entry, sensor["pin"], keys["pin"][0], board)
     if len(table.problems) == before:
-        _check_complete(table, found, dialect)
+        _check_complete(table, found, board, dialect)
     return tuple(found)
 
 
-def _check_complete(table: Table, found: list[dict[str, Any]], dialect: str | None) -> None:
+def _check_complete(
+    table: Table, found: list[dict[str, Any]], board: Board | None, dialect: str | None
+) -> None:
     try:
         sensortypes.check(found)
     except sensortypes.SensorConfigError as error:
-        table.problem(error.path, error.reason)
+        if board is None or not error.path.endswith(".pin"):  # see pinrules
+            table.problem(error.path, error.reason)
         return
     if dialect is None:
         return
@@ -105,9 +101,9 @@ def actuators(table: Table, board: Board | None) -> tuple[dict[str, Any], ...]:
     """`actuators = [...]`; the first takes the board's relay pin when it names none."""
     first = {"pin": board.defaults["relay"]} if board is not None else {}
     found = tables(table, "actuators", ACTUATOR_FIELDS, first)
-    for entry, actuator in zip(table.tables("actuators"), found, strict=True):
-        if board is not None and isinstance(actuator.get("pin"), int):
-            _check_pin(entry, actuator["pin"], "pin", board)
+    if board is not None and board.defaults["relay_active_low"]:
+        for actuator in found:
+            actuator.setdefault("active_low", True)
     return found
 
 
@@ -150,8 +146,6 @@ def led(table: Table, board: Board | None) -> dict[str, Any] | None:
         inner.problem("pin", "is required: this board has no LED that a node can drive")
     pin = inner.whole("pin", default or 0, 0, 48)
     found = {"pin": pin, "active_low": inner.flag("active_low", False)}
-    if board is not None:
-        _check_pin(inner, pin, "pin", board)
     inner.close()
     return found
 
@@ -179,42 +173,4 @@ def alerts(table: Table) -> dict[str, Any]:
             inner.problem(error.field.removeprefix("alerts."), error.reason)
             continue
         found[name] = value
-    return found
-
-
-def _default_pin(sensor: dict[str, Any], kind: str, board: Board) -> None:
-    if kind == "analog":
-        pin = board.defaults["analog"].get(sensor.get("quantity"))
-    else:
-        pin = board.defaults.get(_DEFAULT_PIN.get(kind, ""))
-    if pin is not None:
-        sensor["pin"] = pin
-
-
-def _check_pin(entry: Table, pin: int, use: str, board: Board) -> None:
-    if pin in board.flash:
-        entry.problem("pin", f"GPIO{pin} drives the flash chip of {board.name}")
-    elif pin not in board.usable:
-        usable = ", ".join(str(n) for n in sorted(board.usable))
-        entry.problem("pin", f"{board.name} has no GPIO{pin}; it has: {usable}")
-    elif use == "pin" and pin in board.input_only:
-        entry.problem("pin", f"GPIO{pin} of {board.name} is input only")
-    elif use == "adc_pin" and pin not in board.adc1:
-        adc = ", ".join(str(n) for n in sorted(board.adc1))
-        entry.problem(
-            "pin", f"GPIO{pin} of {board.name} has no ADC that works beside Wi-Fi; use one of {adc}"
-        )
-
-
-def warnings(node_name: str, pins: Mapping[str, int], board: Board) -> list[str]:
-    """What is allowed but unwise: strapping and console pins."""
-    found = []
-    for where, pin in pins.items():
-        if pin in board.console:
-            found.append(f"[node.{node_name}] {where}: GPIO{pin} is the serial console")
-        elif pin in board.strapping and where != "led":
-            found.append(
-                f"[node.{node_name}] {where}: GPIO{pin} is sampled at reset; "
-                "what is wired there may keep the chip from starting"
-            )
     return found

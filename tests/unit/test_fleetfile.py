@@ -108,7 +108,7 @@ def test_durations(written, ms):
         (NODE + "actuators = [{ name = 'p', max_runs = 1 }]",
          "[node.a] actuators[0] max_runs: unknown key (did you mean 'max_run_s'?)"),
         (NODE + "actuators = [{ name = 'p', max_run_s = 9, pin = 4 }]",
-         "[node.a] sensors[0].pin: GPIO4 is already used by actuators[0].pin"),
+         "[node.a] sensors[0] pin: GPIO4 is already used by actuators[0] (p); use GPIO14 instead"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_file_table_key_and_what_is_allowed(text, expected):
@@ -123,12 +123,12 @@ def test_a_mistake_is_named_with_file_table_key_and_what_is_allowed(text, expect
         ("pin = 4", "type: None is unknown"),
         ('type = "dht22", pinn = 3', "pinn: unknown key (did you mean 'pin'?); dht22 has: pin"),
         ('type = "dht22", pin = 34', "pin: GPIO34 of esp32-devkitc is input only"),
-        ('type = "dht22", pin = 20', "pin: esp32-devkitc has no GPIO20; it has: 0, 1"),
+        ('type = "dht22", pin = 20', "pin: esp32-devkitc has no GPIO20 on its headers; use GPIO"),
         ('type = "dht22", pin = "4"', "pin: '4' is not a whole number"),
         ('type = "ezo"', "quantity: is required: "),
         ('type = "analog", quantity = "ph", raw = [0, 1], value = [0, 1]', "pin: is required"),
         ('type = "analog", quantity = "ph", pin = 13, raw = [0, 1], value = [0, 1]',
-         "pin: GPIO13 of esp32-devkitc has no ADC that works beside Wi-Fi; use one of 32"),
+         "pin: GPIO13 of esp32-devkitc is on ADC2, which does not work while Wi-Fi is on"),
         ('type = "analog", quantity = "ph", pin = 34, raw = [5, 5], value = [0, 1]',
          "raw: the two are both 5"),
     ],
@@ -232,14 +232,10 @@ def test_a_real_board_is_not_sent_to_loopback_nor_without_wifi():
     assert build.node_json(file, file.nodes["a"])["broker"]["host"] == "10.0.0.2"
 
 
-def test_strapping_and_console_pins_are_warned_of():
-    file = check(
-        NODE + "actuators = [{ name = 'p', max_run_s = 9, pin = 12 },"
-        " { name = 'q', max_run_s = 9, pin = 1 }]"
-    )
-    found = build.warnings(file.nodes["a"])
-    assert "GPIO12 is sampled at reset" in found[0]
-    assert "GPIO1 is the serial console" in found[1]
+def test_a_strapping_pin_under_a_sensor_is_warned_of():
+    file = check('[node.a]\ndialect = "iotnode"\nsensors = [{ type = "dht22", pin = 12 }]')
+    (found,) = build.warnings(file.nodes["a"])
+    assert found.startswith("[node.a] sensors[0] pin: GPIO12 is sampled at reset")
 
 
 def test_tls_takes_its_port_and_its_certificate(tmp_path):
