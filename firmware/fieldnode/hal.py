@@ -8,7 +8,6 @@ import network
 import ntptime
 from machine import Pin
 
-_TIMERS = 4  # general-purpose timers of the ESP32; MicroPython numbers them 0 to 3
 _REPEAT_MS = 250  # an alarm that is lost comes again after this long, or twice as long
 _COUNT_MASK = 0x3FFFFFFF
 _PWM_HZ = 1000
@@ -24,11 +23,20 @@ _CAUSES = {
 }
 
 
+def _timers():
+    """General-purpose timers of the chip: 4, but a C3 has 2. See ports/esp32/machine_timer.c."""
+    try:
+        # On a C3 the Timer(2) of MicroPython 1.24 is its Timer(0): a pump would lose its end.
+        return 2 if machine.Timer(2) is machine.Timer(0) else 4
+    except ValueError:  # 1.25 and later
+        return 2
+
+
 class Hal:
     """Makes the parts drivers are handed. Numbers are GPIO numbers."""
 
     def __init__(self):
-        self._free_timers = list(range(_TIMERS))
+        self._free_timers = list(range(_timers()))
         # 2 kB that outlive a reset, not a power cut; the readings in RAM are copied there.
         self.rtc_memory = machine.RTC().memory
         self.cause = None
@@ -105,8 +113,8 @@ class Counter:
 
     def __init__(self, pin):
         self._count = 0
-        # GPIO34-39 of the ESP32 have no pull-up of their own.
-        self._pin = Pin(pin, Pin.IN, Pin.PULL_UP if pin < 34 else None)
+        # GPIO34-39 of the ESP32 have no pull-up; asked for it, MicroPython goes on without.
+        self._pin = Pin(pin, Pin.IN, Pin.PULL_UP)
         self._pin.irq(self._edge, Pin.IRQ_RISING)
 
     def _edge(self, _pin):

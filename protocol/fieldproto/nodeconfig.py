@@ -67,7 +67,7 @@ FIELDS = (
 ACTUATOR_FIELDS = (
     F("name", "string", required=True, lo=1, hi=32),
     F("id", "int", lo=1, hi=255, doc="number in the dialect's commands; default: its place"),
-    F("pin", "int", required=True, lo=0, hi=33),
+    F("pin", "int", required=True, lo=0, hi=48),
     F("active_low", "bool", default=False, doc="relay boards that switch on at 0 V"),
     F("max_run_s", "int", required=True, lo=1, hi=MAX_RUN_S, unit="s"),
     F("flow_ml_per_s", "number", lo=0.001, hi=100000, unit="ml/s"),

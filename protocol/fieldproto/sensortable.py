@@ -63,7 +63,7 @@ TYPES: dict = {
         "yields": None,
         "keys": {
             "quantity": ("choice", True, ("wind_speed", "flow_rate"), None, "what it measures"),
-            "pin": ("in_pin", True, 0, PIN_MAX, "GPIO; 34-39 need an outside pull-up"),
+            "pin": ("in_pin", True, 0, PIN_MAX, "GPIO; the ESP32's 34-39 need an outside pull-up"),
             "per_pulse": ("number", False, 0.000001, 100000, "quantity at one pulse a window"),
             "window": ("choice", False, ("hz", "min"), None, "of per_pulse: second or minute"),
             "pulses_per_litre": ("number", False, 0.01, 100000, "flow meter, not per_pulse"),
