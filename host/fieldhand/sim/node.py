@@ -161,7 +161,7 @@ class Node:
         self._pidfd: int | None = None
         self._out: int | None = None
         self._token = ""
-        self._irq: asyncio.Transport | None = None
+        self.irq: asyncio.Transport | None = None
         self._boot: asyncio.TimerHandle | None = None
         self._pulsing: asyncio.TimerHandle | None = None
         self._pulsed_at = 0.0
@@ -428,7 +428,7 @@ class Node:
             self._pulsing.cancel()
             self._pulsing = None
         self._sim.forget(self._token)
-        self._irq = None
+        self.irq = None
 
     def _read_console(self) -> None:
         while self._out is not None:
@@ -442,8 +442,8 @@ class Node:
             self.console.feed(data)
 
     def _interrupt(self, number: int) -> None:
-        if self._irq is not None and not self._irq.is_closing():
-            self._irq.write(bytes((number,)))
+        if self.irq is not None and not self.irq.is_closing():
+            self.irq.write(bytes((number,)))
 
     def _pulse(self) -> None:
         now = self._loop.time()

@@ -1,40 +1,30 @@
-"""The supervisor: an event loop in a thread, the nodes in it, and the server they ask."""
+"""The simulator: its nodes, and where they find their modules."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import os
 import re
 import resource
 import shutil
 import tempfile
-import threading
 import time
-import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any
 
 from .. import mpy, paths
 from .node import Node
-from .protocol import REQUEST, ChipError, SimulatorFault, reply
+from .supervisor import Supervisor
 from .wiring import Wiring
 from .world import World
 
-T = TypeVar("T")
-
-# A caller that waits longer for the event loop has found a bug.
-_CALL_TIMEOUT_S = 30.0
-_MAX_HELLO = 64
 # Descriptors this process may open: more than a thousand nodes'.
 _LINKS = "lib"  # beside the flash directories, in the workdir
 _FILES = 16384
 
 
-class Simulator:
+class Simulator(Supervisor):
     """Runs nodes, each the real firmware in a MicroPython process on simulated hardware.
 
     A context manager: on leaving, all processes are gone, and so they are when this process is
@@ -76,24 +66,7 @@ class Simulator:
         compiled = self.workdir / _LINKS / "node"
         self.packages = sorted(compiled.iterdir()) if compiled.is_dir() else []
         _allow_files()
-        self._expected: dict[str, Node] = {}
-        self._closed = False
-        self.port = 0
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="fieldhand-sim", daemon=True)
-        self._thread.start()
-        self._server = self.run_coroutine(self._listen())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().__init__()
 
     def add(
         self,
@@ -143,127 +116,15 @@ class Simulator:
 
     def close(self) -> None:
         """End all processes; the simulator cannot be used again."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
         try:
             for node in self.nodes.values():
                 node.close()
-            self.run(self._server.close)
         finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_CALL_TIMEOUT_S)
+            super().close()
             if self._temporary:
                 shutil.rmtree(self._temporary, ignore_errors=True)
-
-    # -- for nodes ---------------------------------------------------------------------------
-
-    def run(self, call: Callable[[], T]) -> T:
-        """Run `call` in the event loop and return what it returns."""
-        if threading.current_thread() is self._thread:
-            return call()
-
-        async def do() -> T:
-            return call()
-
-        return self.run_coroutine(do())
-
-    def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        if self.loop.is_closed():
-            coroutine.close()
-            raise RuntimeError("the simulator is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        try:
-            return future.result(_CALL_TIMEOUT_S)
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise
-
-    def expect(self, token: str, node: Node) -> None:
-        self._expected[token] = node
-
-    def forget(self, token: str) -> None:
-        self._expected.pop(token, None)
-
-    def node_for(self, token: str) -> Node | None:
-        return self._expected.get(token)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
-
-    async def _listen(self) -> asyncio.Server:
-        server = await self.loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", 0, backlog=256
-        )
-        self.port = server.sockets[0].getsockname()[1]
-        return server
-
-
-class _Connection(asyncio.Protocol):
-    """One of the three connections of a node's process."""
-
-    def __init__(self, sim: Simulator) -> None:
-        self._sim = sim
-        self._node: Node | None = None
-        self._token = ""
-        self._data = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        if self._node is None and not self._hello():
-            return
-        while len(self._data) >= REQUEST.size:
-            op, size, a, b, c = REQUEST.unpack_from(self._data)
-            end = REQUEST.size + size
-            if len(self._data) < end:
-                return
-            payload, self._data = self._data[REQUEST.size : end], self._data[end:]
-            self._answer(op, a, b, c, payload)
-
-    def _hello(self) -> bool:
-        line, found, rest = self._data.partition(b"\n")
-        if not found:
-            if len(self._data) > _MAX_HELLO and self._transport:
-                self._transport.abort()
-            return False
-        self._token, _, kind = line.decode("ascii", "replace").partition(" ")
-        self._node = self._sim.node_for(self._token)
-        if self._node is None:
-            # Of a boot that is over, or a stranger.
-            if self._transport:
-                self._transport.abort()
-            return False
-        self._data = rest
-        if kind == "2":
-            self._node._irq = self._transport
-        return True
-
-    def _answer(self, op: int, a: int, b: int, c: int, payload: bytes) -> None:
-        node = self._node
-        if node is None or self._sim.node_for(self._token) is not node:
-            return
-        answer: int | bytes | ChipError | None
-        try:
-            answer = node.board.answer(op, a, b, c, payload)
-        except ChipError as error:
-            answer = error
-        except Exception as error:
-            # Ours, not the node's: it must not look like a reset of the board.
-            node.console.feed(("simulator: " + traceback.format_exc()).encode())
-            answer = SimulatorFault(f"simulator: {error!r}")
-        # A reset is not answered: its process is gone by now.
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(reply(answer))
 
 
 def _micropypath(workdir: Path, source: bool) -> str:
