@@ -120,6 +120,37 @@ class NodeName(click.ParamType[str]):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+class PortName(click.ParamType[str]):
+    """A serial port: its path, a URL of pyserial, or "virtual"; completed from those there are."""
+
+    name = "port"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from fieldhand import ports
+        from fieldhand.errors import FieldhandError
+
+        try:
+            names = [*(port.device for port in ports.candidates()), ports.VIRTUAL]
+        except FieldhandError:
+            names = [ports.VIRTUAL]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def port_option(command: F) -> F:
+    return click.option(
+        "-p",
+        "--port",
+        "port",
+        type=PortName(),
+        envvar="FIELDHAND_PORT",
+        help="The board's serial port, a URL, or virtual.  [default: the one board there is]",
+    )(command)
+
+
 class DialectName(click.ParamType[str]):
     """A dialect's name."""
 

@@ -17,7 +17,8 @@ from fieldhand.device import symptoms
 from fieldhand.errors import FieldhandError
 
 if TYPE_CHECKING:
-    from fieldhand.device.transport import Transport, Wire
+    from fieldhand.device.transport import Transport
+    from fieldhand.device.wire import Wire
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -290,7 +291,7 @@ class Device:
         `progress` is called with bytes done and bytes in all. Folders are made.
         """
         self.send(PART, data, progress)
-        self.exec(_MAKE_FOLDERS + f"mk({path!r})\nos.rename({PART!r},{path!r})")
+        self.exec(MAKE_FOLDERS + f"mk({path!r})\nos.rename({PART!r},{path!r})")
 
     def send(self, path: str, data: bytes, progress: Progress | None = None) -> None:
         """Write into `path` as it comes. A name that ends in .new is removed when a node starts."""
@@ -453,7 +454,8 @@ def _let_go_on(transport: Transport) -> None:
         transport.serial.pulse_reset()
 
 
-_MAKE_FOLDERS = """
+# `mk(path)` makes the folders a file is in.
+MAKE_FOLDERS = """
 import os
 def mk(p):
  for i in range(1, len(p)):

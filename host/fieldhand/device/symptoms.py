@@ -40,7 +40,7 @@ def of_silence(heard: bytes) -> str:
             f"the board starts again and again{why}{crash} and its REPL cannot be reached: take "
             "off what is wired to it, else flash it anew: `fieldhand flash NODE`"
         )
-    if _garbage(heard):
+    if garbage(heard):
         return (
             "the board sends what is no text: another baud rate than MicroPython's 115200, so "
             "another program, or a bad cable. `fieldhand flash NODE` puts MicroPython on it"
@@ -56,7 +56,13 @@ def of_silence(heard: bytes) -> str:
     return f"something other than MicroPython answers{said}: `fieldhand flash NODE` replaces it"
 
 
-def _garbage(heard: bytes) -> bool:
+def node_lines(heard: bytes) -> list[str]:
+    """The lines our firmware logs among what was heard, whole ones only."""
+    lines = heard.decode("utf-8", "replace").split("\n")[:-1]
+    return [line.rstrip("\r") for line in lines if _NODE_LINE.match(line.encode())]
+
+
+def garbage(heard: bytes) -> bool:
     """Bytes of another baud rate: few of them are printable ASCII."""
     plain = sum(byte in b"\r\n\t\x1b" or 32 <= byte < 127 for byte in heard)
     return plain < 0.7 * len(heard)
