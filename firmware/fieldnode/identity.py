@@ -8,7 +8,7 @@ from fieldproto.jsonstrict import loads
 from . import log
 
 NAMESPACE = "fieldhand"
-SECRETS_FILE = "secrets.json"  # see `fieldhand node build`
+SECRETS_FILE = "secrets.json"  # see `fieldhand build`
 # Section and key of node.json -> NVS key (15 characters at most).
 _SECRETS = (
     ("wifi", "ssid", "wifi_ssid"),

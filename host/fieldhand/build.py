@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fieldhand import boards, credentials, mpy, paths, pinrules
+from fieldhand.boards import Board
 from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.esp import ImageError, layouts, littlefs, nvs
+from fieldhand.esp import partitions as esp_partitions
+from fieldhand.esp.image import DOWNLOADS, MicroPythonImage
+from fieldhand.esp.partitions import Partition
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
 from fieldproto import nodeconfig
 from fieldproto.schema import FieldError
@@ -16,6 +21,10 @@ from fieldproto.sensortypes import address, yields
 
 # Where the node looks for the certificate of the broker's authority.
 CA_ON_NODE = "ca.pem"
+CONFIG_ON_NODE = "node.json"
+NVS_NAMESPACE = "fieldhand"
+OLDEST_MICROPYTHON = (1, 24)
+_FROZEN = "fieldnode/start.py"
 _START = ("boot.py", "main.py")  # MicroPython runs these by their names: never compiled
 
 
@@ -108,38 +117,116 @@ def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
     return found
 
 
-def write(file: FleetFile, node: NodeConfig, folder: Path, *, source: bool = False) -> list[Path]:
-    """Write into `folder` all that a node's flash holds: firmware, node.json, secrets.json, CA.
+def files(
+    file: FleetFile, node: NodeConfig, *, source: bool = False, frozen: bool = False
+) -> dict[str, bytes]:
+    """All that a node's flash holds, by path ("fieldnode/node.mpy"), without secrets.
 
-    The firmware is compiled, or .py with `source`; the other kind of an earlier build goes, since
-    MicroPython would take a .py before its .mpy. Returns what is at the top of `folder`. Raises
-    ConfigError, and FieldhandError, of which MissingPart.
+    The firmware is compiled, or .py with `source`, or absent where the image has it `frozen` in.
+    Raises ConfigError, and FieldhandError, of which MissingPart.
     """
-    settings, hidden = node_json(file, node), secrets(file, node)
+    settings = node_json(file, node)
     packages = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
+    made: dict[str, bytes] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for package in packages:
-            shutil.rmtree(folder / package.name, ignore_errors=True)
-        for name in _START:
-            shutil.copyfile(paths.firmware() / name, folder / name)
-        if source:
-            for name, path in mpy.modules(*packages):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / name)
-        else:
-            mpy.write(folder, *packages, short=True)
+        if not frozen:
+            if source:
+                made = {name: path.read_bytes() for name, path in mpy.modules(*packages)}
+            else:
+                made = mpy.build(*packages, short=True)
+            made |= {name: (paths.firmware() / name).read_bytes() for name in _START}
         text = json.dumps(settings, indent=2, ensure_ascii=False)
-        (folder / "node.json").write_text(text + "\n", "utf-8")
+        made[CONFIG_ON_NODE] = text.encode() + b"\n"
         if file.broker.tls_ca and "tls" in settings["broker"]:
-            shutil.copyfile(file.broker.tls_ca, folder / CA_ON_NODE)
-        private = folder / "secrets.json"
-        private.touch(mode=0o600)
-        private.chmod(0o600)
-        private.write_text(json.dumps(hidden, ensure_ascii=False) + "\n", "utf-8")
+            made[CA_ON_NODE] = Path(file.broker.tls_ca).read_bytes()
     except OSError as error:
-        raise FieldhandError(f"{error.filename or folder}: {error.strerror or error}") from error
-    return sorted(folder.iterdir())
+        raise FieldhandError(f"{error.filename}: {error.strerror or error}") from error
+    return made
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a board's flash holds besides MicroPython: the contents of two of its partitions."""
+
+    files: dict[str, bytes]
+    vfs: bytes
+    nvs: bytes
+    partitions: tuple[Partition, ...]
+    vfs_place: Partition
+    nvs_place: Partition
+
+
+def images(
+    file: FleetFile,
+    node: NodeConfig,
+    *,
+    image: MicroPythonImage | None = None,
+    flash_size: int | None = None,
+    source: bool = False,
+) -> Images:
+    """File system and NVS of a node, the same bytes for the same fleet file.
+
+    Their places are those of `image`, else of the official image that the board's file names;
+    `flash_size` in bytes is the board's where nobody measured it. Raises ConfigError, ImageError
+    for what does not fit or does not go together, FieldhandError, of which MissingPart.
+    """
+    board = boards.load(node.board)
+    if board.image is None:
+        raise FieldhandError(
+            f"node '{node.name}': board '{board.name}' is the simulator's, with no flash to write: "
+            "name the board it is to run on"
+        )
+    if image is not None:
+        check_image(board, image)
+    version = image.version if image is not None else board.image.version
+    partitions = (
+        image.partitions
+        if image is not None
+        else layouts.official(board.image.variant, version, board.flash_size)
+    )
+    frozen = image is not None and is_frozen(image)
+    made = files(file, node, source=source, frozen=frozen)
+    for name, data in made.items():
+        if name.endswith(".mpy"):
+            mpy.check_loads(version, data)
+            break
+    vfs_place = esp_partitions.file_system(partitions, flash_size or board.flash_size)
+    nvs_place = esp_partitions.find(partitions, "nvs")
+    if nvs_place is None:
+        raise ImageError("the image has no partition 'nvs', where a node keeps its secrets")
+    values = {key: value.encode() for key, value in secrets(file, node).items()}
+    return Images(
+        files=made,
+        vfs=littlefs.write(made, vfs_place.size),
+        nvs=nvs.write({NVS_NAMESPACE: values}, nvs_place.size),
+        partitions=partitions,
+        vfs_place=vfs_place,
+        nvs_place=nvs_place,
+    )
+
+
+def is_frozen(image: MicroPythonImage) -> bool:
+    """Whether the firmware is inside the image."""
+    return _FROZEN in image.frozen
+
+
+def check_image(board: Board, image: MicroPythonImage) -> None:
+    """Raises ImageError where `image` is not for `board`: chip, layout, age."""
+    image.check_chip(board.chip)
+    release = tuple(int(part) for part in image.version.split(".")[:2])
+    if release < OLDEST_MICROPYTHON:
+        raise ImageError(
+            f"the image is MicroPython {image.version}, and a node needs "
+            f"{'.'.join(map(str, OLDEST_MICROPYTHON))} or newer: take {DOWNLOADS}"
+        )
+    wanted = board.image.variant if board.image is not None else ""
+    if "OTA" in (image.variant, wanted) and image.variant != wanted:
+        have, want = image.variant or "plain", wanted or "plain"
+        raise ImageError(
+            f"the image is the {have} variant, and board '{board.name}' takes the {want} one: "
+            f"its partitions are others. Take the {want} image, or name another board in the "
+            "fleet file"
+        )
 
 
 def warnings(node: NodeConfig) -> list[str]:

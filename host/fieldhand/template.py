@@ -8,7 +8,7 @@ from fieldhand.errors import FieldhandError
 
 FLEET_TOML = """\
 # A Fieldhand fleet. 'fieldhand sim' runs it here, without any hardware; 'fieldhand watch' shows
-# what its nodes say; 'fieldhand node build NAME' makes the configuration of one for a real board.
+# what its nodes say; 'fieldhand build NAME' makes all that a real board's flash holds.
 # Times: "500ms", "30s", "5min", "1h".
 
 [broker]

@@ -64,28 +64,35 @@ def test_node_list_and_show(project, capsys):
     assert json.loads(out)["topics"]["alert"] == "devices/org-123/pool/alert"
 
 
-def test_node_build_keeps_secrets_apart(project, capsys, monkeypatch):
+def test_build_keeps_secrets_apart(project, capsys, monkeypatch):
     monkeypatch.delenv("WIFI_PASSWORD", raising=False)
-    code, _, err = run(capsys, "node", "build", "pool")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))  # no image of before
+    code, _, err = run(capsys, "build", "pool")
     assert code == 2 and "node_host: a node on a real board cannot reach 127.0.0.1" in err
     text = Path("fleet.toml").read_text()
     Path("fleet.toml").write_text(text.replace("# node_host", "node_host"))
-    code, out, _ = run(capsys, "node", "build", "pool")
-    assert code == 0 and json.loads(out)["broker"]["host"] == "192.168.1.10"
-    code, _, err = run(capsys, "node", "build", "pool", "-o", "build/pool")
+    code, _, err = run(capsys, "build", "pool")
     assert code == 2 and "WIFI_PASSWORD is not set" in err and not Path("build/pool").exists()
     Path(".env").write_text("WIFI_PASSWORD=hunter2\n")
-    code, out, _ = run(capsys, "node", "build", "pool", "-o", "build/pool", "--source")
-    assert code == 0 and "hunter2" not in out + Path("build/pool/node.json").read_text()
+    code, out, err = run(capsys, "build", "pool", "--source")
+    assert code == 0 and "hunter2" not in out + err
+    files = Path("build/pool/files")
+    assert json.loads((files / "node.json").read_text())["broker"]["host"] == "192.168.1.10"
     for source in ("firmware", "protocol"):
         for path in (ROOT / source).rglob("*.py"):
-            copied = Path("build/pool") / path.relative_to(ROOT / source)
+            copied = files / path.relative_to(ROOT / source)
             if path.name not in ELSEWHERE:
                 assert copied.read_bytes() == path.read_bytes()
-    assert not list(Path("build/pool").rglob("__pycache__"))
-    secrets = Path("build/pool/secrets.json")
+    assert not list(files.rglob("__pycache__"))
+    telling = {path.name for path in Path("build").rglob("*.*") if b"hunter2" in path.read_bytes()}
+    assert telling == {"nvs.bin"} and not (files / "secrets.json").exists()
+    assert Path("build/pool/nvs.bin").stat().st_mode & 0o777 == 0o600
+    code, _, _ = run(capsys, "build", "pool", "--with-secrets")
+    secrets = files / "secrets.json"
     assert json.loads(secrets.read_text())["wifi_pass"] == "hunter2"
     assert secrets.stat().st_mode & 0o777 == 0o600
+    run(capsys, "build", "pool")
+    assert not secrets.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ import importlib
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from fieldhand import build, fleetfile, mpy, paths, template
+from fieldhand import mpy, paths
 from fieldhand.errors import FieldhandError
 
 PACKAGES = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
@@ -103,16 +102,14 @@ def test_without_the_compiler_it_is_said_in_one_line(
     mpy._compiler.cache_clear()
 
 
-def test_a_node_gets_bytecode_or_source_and_never_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WIFI_PASSWORD", "password")
-    text = template.FLEET_TOML.replace('"127.0.0.1"', '"192.0.2.1"')
-    file = fleetfile.check(tomllib.loads(text), Path("example.toml"))
-    for source, suffix in ((True, ".py"), (False, ".mpy"), (True, ".py")):
-        build.write(file, file.nodes["greenhouse"], tmp_path / "node", source=source)
-        code = {p for name in ("fieldnode", "fieldproto") for p in (tmp_path / "node").rglob(name)}
-        found = {p for folder in code for p in folder.rglob("*") if p.is_file()}
-        assert {p.suffix for p in found} == {suffix}
-        assert tmp_path / "node/fieldnode/sensors/build.py" in {p.with_suffix(".py") for p in found}
-        assert (tmp_path / "node/main.py").is_file(), "MicroPython does not look for main.mpy"
+def test_a_version_that_does_not_load_it_is_named(cache: Path) -> None:
+    code = mpy.compiled("a.py", "x = 1")
+    _, compiler = mpy._compiler()
+    own = ".".join(compiler.split(".")[:2])
+    for version in ("1.24.0", "1.28.0", "1.29.0-preview", f"{own}.7"):
+        mpy.check_loads(version, code)
+    for version in ("1.18", "1.99.0"):
+        with pytest.raises(FieldhandError, match=rf"MicroPython {version} may not .* --source"):
+            mpy.check_loads(version, code)
+    with pytest.raises(FieldhandError, match="format 7"):
+        mpy.check_loads("1.24.0", b"M\x07" + code[2:])

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from fieldhand.cli import board, broker, dialect, fleet, gaps, node, setup, watch
+from fieldhand.cli import board, broker, build, dialect, fleet, gaps, node, setup, watch
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -45,6 +45,7 @@ for command in (
     node.node,
     dialect.dialect,
     board.board,
+    build.build,
     setup.completion,
 ):
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""`fieldhand node list|show|build`."""
+"""`fieldhand node list|show`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fieldhand.cli.common import NodeName, emit, file_option, json_option, need_file, note
+from fieldhand.cli.common import NodeName, emit, file_option, json_option, need_file
 
 
 @click.group()
@@ -63,35 +63,6 @@ def show(name: str, file: Path | None, as_json: bool) -> None:
         click.echo(f"  {message}: {topic}")
     for command, params in commands.items():
         click.echo(f"  command {command}{': ' if params else ''}{', '.join(params)}")
-
-
-@node.command()
-@click.argument("name", type=NodeName())
-@file_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for all that the node's flash holds; without it node.json goes to stdout.",
-)
-@click.option("--source", is_flag=True, help="With --output: firmware as .py, not compiled.")
-def build(name: str, file: Path | None, output: Path | None, source: bool) -> None:
-    """Build a node's node.json; with --output the firmware too, ready for `mpremote cp`.
-
-    secrets.json is moved into the node's NVS at its first start: delete it here then.
-    """
-    from fieldhand import build as builder
-
-    fleet = need_file(file)
-    config = _find(fleet, name)
-    settings = builder.node_json(fleet, config)
-    for warning in builder.warnings(config):
-        note(f"warning: {warning}")
-    if output is None:
-        click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
-        return
-    for path in builder.write(fleet, config, output, source=source):
-        click.echo(path)
 
 
 def _find(fleet: Any, name: str) -> Any:

@@ -112,6 +112,17 @@ def read(data: bytes) -> dict[str, dict[str, Value]]:
     return found
 
 
+def used(data: bytes) -> int:
+    """Bytes of a partition that hold pages and entries in use."""
+    found = 0
+    for start in range(0, len(data) - PAGE + 1, PAGE):
+        if struct.unpack_from("<I", data, start)[0] in _LIVE:
+            states = data[start + 32 : start + _FIRST]
+            pairs = (byte >> shift & 0b11 for byte in states for shift in (0, 2, 4, 6))
+            found += _FIRST + _ENTRY * sum(state == _WRITTEN for state in pairs)
+    return found
+
+
 @dataclass(frozen=True)
 class _Entry:
     space: int
