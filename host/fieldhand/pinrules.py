@@ -72,9 +72,10 @@ def uses(
     """The pins of a node, those first that it has least choice about. Skips what is not checked."""
     found = []
     sensors = list(sensors)
-    if any(_on_i2c(sensor) for sensor in sensors):
+    devices = ", ".join(_named(sensor) for sensor in sensors if _on_i2c(sensor))
+    if devices:
         for key, pin in board.defaults["i2c"].items():
-            found.append(Use("i2c", f"I2C {key.upper()}", "bus", pin, "i2c"))
+            found.append(Use("i2c", f"I2C {key.upper()}: {devices}", "bus", pin, "i2c"))
     if led is not None and _is_pin(led.get("pin")):
         found.append(Use("led", "LED", "led", led["pin"], "led"))
     for i, actuator in enumerate(actuators):
@@ -87,11 +88,16 @@ def uses(
         if "pin" not in keys or not _is_pin(sensor.get("pin")):
             continue
         quantity = sensor.get("quantity")
-        what = f"{kind} {quantity}" if isinstance(quantity, str) else kind
         purpose = f"analog.{quantity}" if kind == "analog" else _PURPOSE.get(kind, "")
         role = _KINDS[keys["pin"][0]]
-        found.append(Use(f"sensors[{i}]", what, role, sensor["pin"], purpose))
+        found.append(Use(f"sensors[{i}]", _named(sensor), role, sensor["pin"], purpose))
     return found
+
+
+def _named(sensor: Mapping[str, Any]) -> str:
+    """ "analog soil_moisture", "dht22"."""
+    quantity = sensor.get("quantity")
+    return f"{sensor['type']} {quantity}" if isinstance(quantity, str) else str(sensor["type"])
 
 
 def _is_pin(value: object) -> bool:
