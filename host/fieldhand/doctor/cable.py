@@ -89,7 +89,7 @@ def _one(found: Patient, check: Check, bad: set[str], answers: bool) -> Iterator
 
         if isinstance(error, PortError):
             raise
-        weak = power.restarted(str(error))
+        weak = power.restarted(f"{error} {_console(found)}")
         advice = f"If the board started again just now, {weak or _SUPPLY}"
         gone = not _answers(found)
         yield fail(check.names[0], str(error), advice, gone=gone)
@@ -97,6 +97,15 @@ def _one(found: Patient, check: Check, bad: set[str], answers: bool) -> Iterator
 
 _REPEAT = "Repeat; if it stays, send the firmware again: `fieldhand deploy NODE`"
 _SUPPLY = "its supply is too weak for the radio: use a shorter cable or another USB port"
+
+
+def _console(found: Patient) -> str:
+    """What the board has printed since: the ROM's banner when it has started again."""
+    heard = getattr(found.node, "heard", None)
+    try:
+        return "" if heard is None else heard(1.0).decode("utf-8", "replace")
+    except FieldhandError:
+        return ""
 
 
 def _answers(found: Patient) -> bool:

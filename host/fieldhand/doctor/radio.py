@@ -13,7 +13,7 @@ from fieldhand.doctor.findings import Finding, fail, ok, warn
 # loses its access point when somebody walks by.
 WEAK = -70
 TOO_WEAK = -80
-_NEARER = "Move the node or the access point, or turn its antenna away from metal and water"
+NEARER = "Move the node or the access point, or turn its antenna away from metal and water"
 _REASON = re.compile(r"\((\d+)\)$")
 # ESP-IDF's wifi_err_reason_t, as fieldnode/wifi.py quotes it.
 _WRONG_PASSWORD = (2, 15, 202, 204)
@@ -50,7 +50,7 @@ def judge(result: Mapping[str, Any]) -> Iterator[Finding]:
         advice = "The access point gives no address: look at its DHCP server"
         yield fail("Wi-Fi", text, advice, **data)
     elif dbm < WEAK:
-        yield warn("Wi-Fi", text, _NEARER, **data)
+        yield warn("Wi-Fi", text, NEARER, **data)
     else:
         yield ok("Wi-Fi", text, **data)
 
@@ -75,12 +75,12 @@ def _refused(ssid: str, fault: str, result: Mapping[str, Any], data: Mapping[str
     if reason in _WRONG_PASSWORD:
         advice = "Check WIFI_PASSWORD and send it again: `fieldhand provision NODE`"
         if found and found[0] < TOO_WEAK:
-            advice = f"So weak a signal may look like it: {_NEARER.lower()}"
+            advice = f"So weak a signal may look like it: {NEARER.lower()}"
         return fail("Wi-Fi", f"{heard}wrong password ({reason})", advice, **data)
     if reason in _SECURITY:
         advice = "Let the access point speak WPA2 as well as WPA3"
         return fail("Wi-Fi", f"{heard}but its security does not suit", advice, **data)
     if found and found[0] < TOO_WEAK:
-        return fail("Wi-Fi", f"{heard}and does not let us in: {fault}", _NEARER, **data)
+        return fail("Wi-Fi", f"{heard}and does not let us in: {fault}", NEARER, **data)
     advice = "Does the access point take further devices, and its DHCP server give addresses?"
     return fail("Wi-Fi", f"{heard}{fault}", advice, **data)
