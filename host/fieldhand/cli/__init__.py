@@ -15,7 +15,19 @@ from collections.abc import Sequence
 
 import click
 
-from fieldhand.cli import board, broker, build, dialect, fleet, gaps, node, setup, watch
+from fieldhand.cli import (
+    board,
+    broker,
+    build,
+    console,
+    deploy,
+    dialect,
+    fleet,
+    gaps,
+    node,
+    setup,
+    watch,
+)
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -46,6 +58,9 @@ for command in (
     dialect.dialect,
     board.board,
     build.build,
+    deploy.deploy,
+    console.repl,
+    console.logs,
     setup.completion,
 ):
     cli.add_command(command)
@@ -81,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int:
     from fieldhand import errors
+    from fieldhand.device.errors import DeviceError
 
+    if isinstance(error, DeviceError):
+        return EXIT_FAILED
     if isinstance(error, errors.BrokerUnavailable):
         return EXIT_BROKER
     if isinstance(error, errors.CommandTimeout):

@@ -52,6 +52,7 @@ def deploy(
     """
     from fieldhand import boards, build, ports
     from fieldhand.device.deploy import deploy as bring
+    from fieldhand.device.deploy import frozen
     from fieldhand.device.serial import Device
     from fieldhand.errors import UnknownNode
 
@@ -63,6 +64,12 @@ def deploy(
     secrets = build.secrets(fleet, config)
     chosen = ports.choose(port)
     with Device(chosen) as device, _progress() as progress:
+        version = frozen(device)
+        if version is not None:
+            note(
+                f"{chosen}: firmware {version} is frozen into its image: only the rest is deployed"
+            )
+            files = build.files(fleet, config, frozen=True)
         report = bring(
             device,
             name,

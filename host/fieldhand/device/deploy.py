@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fieldhand.device import symptoms
-from fieldhand.device.serial import MAKE_FOLDERS, Device, DeviceError, DeviceException, Progress
+from fieldhand.device.errors import DeviceError, DeviceException
+from fieldhand.device.serial import MAKE_FOLDERS, Device, Progress
 from fieldhand.device.tracebacks import Resolver
 
 # All that the host puts on a node. What the node writes itself, in files and folders of other
@@ -46,6 +47,18 @@ import esp32
 b = bytearray(256)
 try: print(b[:esp32.NVS(%r).get_blob('id', b)].decode())
 except OSError: pass
+"""
+_FROZEN = """
+import sys
+p = sys.path[:]
+sys.path[:] = ['.frozen']
+try:
+ from fieldnode.version import VERSION
+ print(VERSION)
+except ImportError: pass
+sys.path[:] = p
+for n in list(sys.modules):
+ if n.startswith('fieldnode'): del sys.modules[n]
 """
 _NVS_SET = """
 import esp32
@@ -168,6 +181,12 @@ def deploy(
     else:
         device.keep_stopped = True
     return report
+
+
+def frozen(device: Device) -> str | None:
+    """The version of the firmware that runs from the board's image, None where it is in files."""
+    version = device.exec(_FROZEN).strip()
+    return version if version and not device.files(*PACKAGES) else None
 
 
 def _plan(
