@@ -184,8 +184,8 @@ def alternative(board: Board, use: Use, taken: Iterable[int]) -> int | None:
     own = _own_default(board, use)
     fit = [
         pin
-        for pin in board.usable - set(taken) - board.strapping
-        if unfit(board, use.kind, pin) is None
+        for pin in board.usable - set(taken)
+        if unfit(board, use.kind, pin) is None and (pin == own or pin not in board.strapping)
     ]
 
     def rank(pin: int) -> tuple[int, ...]:
