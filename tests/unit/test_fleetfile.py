@@ -108,7 +108,7 @@ def test_durations(written, ms):
         (NODE + "actuators = [{ name = 'p', max_runs = 1 }]",
          "[node.a] actuators[0] max_runs: unknown key (did you mean 'max_run_s'?)"),
         (NODE + "actuators = [{ name = 'p', max_run_s = 9, pin = 4 }]",
-         "[node.a] sensors[0] pin: GPIO4 is already used by actuators[0] (p); use GPIO14 instead"),
+         "[node.a] sensors[0] pin: GPIO4 is already used by actuators[0] (p); use GPIO16 instead"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_file_table_key_and_what_is_allowed(text, expected):

@@ -41,7 +41,7 @@ def relay(pin: int, name: str = "pump") -> str:
         # The four of a board: twice, output on an input, ADC2, strapping under a relay.
         (
             {"sensors": '{ type = "dht22", pin = 4 }', "actuators": relay(4)},
-            "sensors[0] pin: GPIO4 is already used by actuators[0] (pump); use GPIO14 instead",
+            "sensors[0] pin: GPIO4 is already used by actuators[0] (pump); use GPIO16 instead",
         ),
         (
             {"actuators": relay(34)},
