@@ -8,6 +8,7 @@ was staged is removed when the node starts (its names end in .new, see start.py)
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ NAMESPACE = "fieldhand"
 _FOLDER_BLOCKS = 2  # littlefs: a pair of them for each folder
 _SPARE_BLOCKS = 4  # the node writes too, once it runs
 _BOOT_S = 20.0
+_TRACEBACK = re.compile(r"^Traceback.*\n(?: .*\n)+(?:\S.*)?", re.MULTILINE)
 _TRACEBACK_S = 1.0
 
 _NVS_HASHES = """
@@ -324,9 +326,9 @@ def _first_line(device: Device) -> str:
         if b"Traceback" in heard:
             deadline = min(deadline, time.monotonic() + _TRACEBACK_S)
     text = heard.decode("utf-8", "replace").replace("\r\n", "\n")
-    if "Traceback" in text:
-        trace = Resolver().text(text[text.rindex("Traceback") :].strip())
-        raise DeviceError(device.port, f"the node crashes at its start:\n{trace}")
+    if trace := _TRACEBACK.search(text):
+        resolved = Resolver().text(trace[0])
+        raise DeviceError(device.port, f"the node crashes at its start:\n{resolved}")
     own = symptoms.node_lines(heard)
     if own:
         return own[0]
