@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fieldhand import scripts
+from fieldhand.doctor.cable import host_version
 from fieldproto.sensortypes import yields
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def measure_simulated(file: FleetFile, config: NodeConfig) -> Measured:
         return measure(SimulatedExecutor(simulator, settings), config)
 
 
-def _values(config: NodeConfig) -> dict[str, float]:
+def _values(config: NodeConfig) -> dict[str, Any]:
     """A reading as the node would take it; 7.25 is plausible in every unit."""
     names = [name for sensor in config.sensors for name in yields(dict(sensor))]
-    return {**dict.fromkeys(names, 7.25), "time": int(time.time()), "uptime": 1000}
+    values: dict[str, Any] = dict.fromkeys(names, 7.25)
+    return values | {"time": int(time.time()), "uptime": 1000, "firmware": host_version()}

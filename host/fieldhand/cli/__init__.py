@@ -16,12 +16,14 @@ from collections.abc import Sequence
 import click
 
 from fieldhand.cli import (
+    bench,
     board,
     broker,
     build,
     console,
     deploy,
     dialect,
+    doctor,
     fleet,
     gaps,
     node,
@@ -61,6 +63,8 @@ for command in (
     deploy.deploy,
     console.repl,
     console.logs,
+    doctor.doctor,
+    bench.bench,
     setup.completion,
 ):
     cli.add_command(command)

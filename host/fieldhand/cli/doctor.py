@@ -156,9 +156,13 @@ def _row(finding: Finding) -> str:
     if finding.advice and finding.state != "ok":
         lines += [
             ("-> " if not at else "   ") + line
-            for at, line in enumerate(textwrap.wrap(finding.advice + ".", max(width - 34, 27)))
+            for at, line in enumerate(textwrap.wrap(_sentence(finding.advice), max(width - 34, 27)))
         ]
     return f"{state}{head}" + f"\n{'':<31}".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _colour() -> bool | None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fieldhand import gaps
+from fieldhand import dialects, gaps
 from fieldhand.client import Fleet, NodeView
 from fieldhand.doctor import hostside, report
 from fieldhand.doctor.cable import host_version
 from fieldhand.doctor.findings import Finding, fail, ok, skipped, warn
 from fieldhand.errors import BrokerUnavailable, CommandFailed, CommandTimeout
 from fieldhand.records import Reading, Status
+from fieldproto.dialect import Dialect
 
 if TYPE_CHECKING:
     from fieldhand.connection import BrokerAddress
@@ -68,7 +69,10 @@ def _node(fleet: Fleet, file: FleetFile, config: NodeConfig, wait_s: float) -> I
     if told is not None and told.online:
         yield from report.judge(dict(told.values) | _signal(view), host_version())
     else:
-        yield from (skipped(name, "no status of a running node") for name in _OWN[1:8])
+        why = "no status of a running node"
+        if told is None and _dialect(config).message("status") is None:
+            why = f"{config.dialect} has no status"
+        yield from (skipped(name, why) for name in _OWN[1:8])
     yield _clock(view)
     yield _command(fleet, config) if live else skipped("command", "the node is not heard")
     yield _gaps(config.name, file)
@@ -155,10 +159,7 @@ def _kept(record: Status | Reading) -> bool:
 
 
 def _command(fleet: Fleet, config: NodeConfig) -> Finding:
-    from fieldhand import dialects
-
-    dialect = dialects.load(config.dialect, config.options, config.extras)
-    command = next((c for c in dialect.commands if c.action == _HARMLESS), None)
+    command = next((c for c in _dialect(config).commands if c.action == _HARMLESS), None)
     if command is None:
         return skipped("command", f"{config.dialect} has none that is harmless")
     began = time.monotonic()
@@ -171,6 +172,10 @@ def _command(fleet: Fleet, config: NodeConfig) -> Finding:
         return warn("command", f"{command.name}: {error.reason}", "The node says why it refused")
     took = round((time.monotonic() - began) * 1000)
     return ok("command", f"{command.name} answered after {took} ms", ms=took)
+
+
+def _dialect(config: NodeConfig) -> Dialect:
+    return dialects.load(config.dialect, config.options, config.extras)
 
 
 def _gaps(name: str, file: FleetFile) -> Finding:

@@ -65,6 +65,13 @@ def _largest(limit):
 def _sensors(config, hal, clock, timed, skipped):
     from fieldnode.sensors.base import SensorError
     from fieldnode.sensors.build import build
+    from fieldnode.transport import LinkError
+
+    if any([entry["type"] == "rssi" for entry in config["sensors"]]):
+        try:
+            online(hal, clock, config)  # noqa: F821 - common.py
+        except LinkError as error:
+            skipped["Wi-Fi"] = str(error)
 
     try:
         sensors = build(config["sensors"], hal, clock, config.get("i2c"))
