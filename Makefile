@@ -3,6 +3,7 @@
 #   ARGS="-k pump -x"   more for pytest (unit, firmware, e2e, test, test-hil) or the bench
 #   JOBS=1              processes the whole suite runs in (default 4)
 #   PORT=/dev/ttyUSB0   the board of test-hil (PORT=virtual: one is made); BOARD=esp32-c3-devkitm
+#   NODE=greenhouse     the node flash writes; its PORT=/dev/ttyUSB0, IMAGE=file.bin, FILE=fleet.toml
 #   DEMO_SECONDS=20     end the demo by itself
 #   HOURS=720           virtual hours of the soak (default 24); SEED=7 DIALECT=dese run one again
 
@@ -16,7 +17,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help venv umqtt demo test unit firmware e2e soak test-hil check format bench bench-return dist clean
+.PHONY: help venv umqtt demo test unit firmware e2e soak flash test-hil check format bench bench-return dist clean
 
 help: ## Print these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | \
@@ -44,6 +45,11 @@ e2e: $(STAMP) $(UMQTT) ## Run the tests with real brokers and simulated nodes
 soak: $(STAMP) $(UMQTT) ## Run nodes for HOURS of virtual time with random faults
 	@$(BIN)/python tests/soak/soak.py $(if $(HOURS),--hours $(HOURS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(DIALECT),--dialect $(DIALECT)) $(ARGS)
+
+flash: $(STAMP) ## Write a complete board: NODE=greenhouse [PORT=...] [IMAGE=...]
+	@test -n "$(NODE)" || { echo 'which node? make flash NODE=greenhouse' >&2; exit 2; }
+	@$(BIN)/fieldhand flash "$(NODE)" $(if $(PORT),--port "$(PORT)") \
+		$(if $(IMAGE),--image "$(IMAGE)") $(if $(FILE),--file "$(FILE)") $(ARGS)
 
 test-hil: $(STAMP) $(UMQTT) ## Flash and test the board at PORT=/dev/ttyUSB0, or PORT=virtual
 	PORT=$(PORT) BOARD=$(BOARD) $(PYTEST) tests/hil --junitxml=build/hil/junit.xml $(ARGS)

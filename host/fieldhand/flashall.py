@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import Protocol
 
 from fieldhand import flash, ports
 from fieldhand.errors import FieldhandError
@@ -28,8 +29,8 @@ class Outcome:
     begun: bool = False
 
 
-class Reporter:
-    """As `flash.Reporter`, with the node each report is about. This one says nothing."""
+class Reporter(Protocol):
+    """As `flash.Reporter`, with the node each report is about."""
 
     def phase(self, node: str, name: str) -> None: ...
 
@@ -38,6 +39,8 @@ class Reporter:
     def say(self, node: str, text: str) -> None: ...
 
     def chatter(self, node: str, text: str) -> None: ...
+
+    def agrees(self, question: str) -> bool: ...
 
 
 def assign(
@@ -88,12 +91,11 @@ def assign(
     }
 
 
-def run(jobs: Sequence[Job], reporter: Reporter | None = None) -> list[Outcome]:
+def run(jobs: Sequence[Job], reporter: Reporter) -> list[Outcome]:
     """Flash all, at the same time; the outcomes in the order of `jobs`. Raises KeyboardInterrupt.
 
     A process that dies is an outcome, not an exception.
     """
-    report = reporter or Reporter()
     context = multiprocessing.get_context("spawn")
     running: dict[Connection, tuple[Job, SpawnProcess]] = {}
     outcomes: dict[str, Outcome] = {}
@@ -130,7 +132,7 @@ def run(jobs: Sequence[Job], reporter: Reporter | None = None) -> list[Outcome]:
                     continue
                 if kind == "phase" and values == ["writing"]:
                     begun.add(job.node)
-                getattr(report, kind)(job.node, *values)
+                getattr(reporter, kind)(job.node, *values)
     finally:
         for _, process in running.values():
             # After Ctrl-C each says what it leaves; one that hangs is ended.
@@ -138,6 +140,32 @@ def run(jobs: Sequence[Job], reporter: Reporter | None = None) -> list[Outcome]:
             if process.is_alive():
                 process.terminate()
     return [outcomes[job.node] for job in jobs]
+
+
+def one(job: Job, reporter: Reporter) -> Outcome:
+    """Flash one board in this process, where it may ask. Raises KeyboardInterrupt, MissingPart."""
+    return _outcome(job, _Bound(job.node, reporter))
+
+
+class _Bound(flash.Reporter):
+    def __init__(self, node: str, reporter: Reporter) -> None:
+        self._node = node
+        self._reporter = reporter
+
+    def phase(self, name: str) -> None:
+        self._reporter.phase(self._node, name)
+
+    def progress(self, done: int, total: int) -> None:
+        self._reporter.progress(self._node, done, total)
+
+    def say(self, text: str) -> None:
+        self._reporter.say(self._node, text)
+
+    def chatter(self, text: str) -> None:
+        self._reporter.chatter(self._node, text)
+
+    def agrees(self, question: str) -> bool:
+        return self._reporter.agrees(question)
 
 
 class _Sender(flash.Reporter):
@@ -163,12 +191,17 @@ class _Sender(flash.Reporter):
 
 def _work(job: Job, pipe: Connection) -> None:
     try:
-        outcome = Outcome(job.node, job.port, flash.run(job, _Sender(pipe)), None, True)
-    except flash.FlashError as error:
-        outcome = Outcome(job.node, job.port, None, str(error), error.begun)
-    except FieldhandError as error:
-        outcome = Outcome(job.node, job.port, None, str(error))
+        pipe.send(("outcome", _outcome(job, _Sender(pipe))))
     except KeyboardInterrupt:
         sys.exit(130)
-    pipe.send(("outcome", outcome))
-    pipe.close()
+    finally:
+        pipe.close()
+
+
+def _outcome(job: Job, reporter: flash.Reporter) -> Outcome:
+    try:
+        return Outcome(job.node, job.port, flash.run(job, reporter), None, True)
+    except flash.FlashError as error:
+        return Outcome(job.node, job.port, None, str(error), error.begun)
+    except FieldhandError as error:
+        return Outcome(job.node, job.port, None, str(error))
