@@ -75,9 +75,8 @@ def test_a_repl_that_falls_silent_ends_in_a_message(board, monkeypatch):
     monkeypatch.setattr(serial, "EXEC_S", 0.5)
     monkeypatch.setattr(serial, "_AGAIN_S", 0.2)
     port, answer = board
-    answer(
-        lambda data: b"raw REPL; CTRL-B to exit\r\n>" if b"\x01" in data and len(data) < 3 else b""
-    )
+    raw = b"raw REPL; CTRL-B to exit\r\n>"
+    answer(lambda data: raw if data.endswith(b"\x01") and b"\x05" not in data else b"")
     with pytest.raises(DeviceError, match="REPL"), Device(port):
         pass
 
