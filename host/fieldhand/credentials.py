@@ -18,9 +18,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldhand import gitguard, pairing
 from fieldhand.errors import ConfigError, FieldhandError
+
+if TYPE_CHECKING:
+    from fieldhand.fleetfile import NodeConfig
 
 FOLDER = ".fieldhand"
 NAME = "credentials.json"
@@ -98,23 +102,35 @@ def provide(path: Path, nodes: Iterable[str], *, renew: bool = False) -> list[st
     return list(made)
 
 
+def of(node: NodeConfig, made: Mapping[str, Credentials]) -> tuple[str | None, str | None]:
+    """MQTT user and password of a node's own: those its table names, else those that were made.
+
+    (None, None) without. Raises ConfigError when the password it refers to is unset.
+    """
+    if node.mqtt_user is not None:
+        return node.mqtt_user, node.mqtt_secret.value() if node.mqtt_secret else None
+    own = made.get(node.name)
+    return (own.user, own.password) if own is not None else (None, None)
+
+
 def save(path: Path, all_of_them: Mapping[str, Credentials]) -> None:
     """Put these in place of all there is. Raises FieldhandError."""
     document = {
         "version": VERSION,
         "nodes": {node: asdict(all_of_them[node]) for node in sorted(all_of_them)},
     }
-    write_private(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_private(path, text.encode())
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """A file only its owner reads, whole or not at all. Raises FieldhandError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)

@@ -14,7 +14,8 @@ from fieldhand.esp.image import MicroPythonImage
 # Of a node's namespace these are not taken over: a cable brings the first, and a new program has
 # not crashed yet.
 _BROUGHT = frozenset(("id", "wifi_ssid", "wifi_pass", "mqtt_user", "mqtt_pass"))
-_FORGOTTEN = frozenset(("crashes",))
+# Crashes of the old firmware, and credentials that were sent: what the cable brings wins.
+_FORGOTTEN = frozenset(("crashes", "net", "net_trial"))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldhand import build, fleetfile, paths, template
-from fieldhand.fleetfile import FleetFile
+from fieldhand import build, credentials, fleetfile, paths, template
+from fieldhand.fleetfile import FleetFile, NodeConfig
 
 if TYPE_CHECKING:
     from fieldhand.sim import Node
@@ -38,18 +38,22 @@ def running(
     broker: tuple[str, int],
     tell: Callable[[str], object] | None = None,
     everything: bool = False,
+    log_in: bool = False,
 ) -> Iterator[list[str]]:
     """Start every node of the file against a broker; yields their names, stops them at the end.
 
     `tell` gets the lines the nodes print on their consoles: warnings, errors and tracebacks, or
-    `everything`.
+    `everything`. With `log_in` they have the credentials that were made for them in their NVS.
     """
     from fieldhand.sim import Simulator
 
     paths.umqtt()  # the nodes would find out one by one, on their consoles
     with Simulator(broker=broker) as simulator:
         nodes = [
-            simulator.add(build.node_json(file, node, broker=broker))
+            simulator.add(
+                build.node_json(file, node, broker=broker),
+                nvs={"fieldhand": _login(file, node)} if log_in else None,
+            )
             for node in file.nodes.values()
         ]
         for node in nodes:
@@ -64,6 +68,12 @@ def running(
             done.set()
             if tell is not None:
                 follower.join()
+
+
+def _login(file: FleetFile, node: NodeConfig) -> dict[str, str]:
+    user, password = credentials.of(node, credentials.load(credentials.path_for(file.path)))
+    found = {"mqtt_user": user, "mqtt_pass": password}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _follow(

@@ -77,14 +77,15 @@ def test_a_node_keeps_its_count_of_boots_and_loses_old_secrets(vfs):
             "crashes": b"3 3 1 MemoryError",
             "mqtt_user": b"old",
             "mqtt_pass": b"old",
-            "net": b"{}",
+            "net": b"{}",  # sent to the node, see fieldnode/slots.py; what the cable brings wins
+            "wind": b"5",
         },
     )
     plan = planned(made(), vfs, before)
-    assert plan.kept == ("boot", "net")
+    assert plan.kept == ("boot", "wind")
     stored = nvs.read(flash_after(plan)[0x9000:0xF000])["fieldhand"]
     assert stored["boot"] == b"41"
-    assert not {"crashes", "mqtt_user", "mqtt_pass"} & set(stored)
+    assert not {"crashes", "mqtt_user", "mqtt_pass", "net"} & set(stored)
 
 
 def test_another_nodes_values_are_not_taken_over(vfs):

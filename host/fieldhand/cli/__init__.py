@@ -28,6 +28,7 @@ from fieldhand.cli import (
     fleet,
     gaps,
     node,
+    provision,
     setup,
     watch,
 )
@@ -67,6 +68,7 @@ for command in (
     console.logs,
     doctor.doctor,
     bench.bench,
+    provision.provision,
     setup.completion,
 ):
     cli.add_command(command)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import click
 
-from fieldhand.cli.common import emit, json_option, note, seconds_option
+from fieldhand.cli.common import (
+    emit,
+    file_option,
+    json_option,
+    need_file,
+    note,
+    seconds_option,
+)
 
 
 @click.command(short_help="Run an MQTT broker here.")
@@ -20,6 +28,12 @@ from fieldhand.cli.common import emit, json_option, note, seconds_option
     metavar="NAME=VARIABLE",
     help="Let NAME in with the password in the environment's VARIABLE. May be repeated.",
 )
+@click.option(
+    "--credentials",
+    is_flag=True,
+    help="Let in the fleet file's nodes and its [broker] user with theirs, nobody else.",
+)
+@file_option
 @click.option("--allow-anonymous", is_flag=True, help="Let everybody in, from the network too.")
 @click.option(
     "--stats-seconds",
@@ -34,6 +48,8 @@ def broker(
     host: str,
     port: int,
     users: tuple[str, ...],
+    credentials: bool,
+    file: Path | None,
     allow_anonymous: bool,
     stats_seconds: float,
     seconds: float | None,
@@ -41,12 +57,14 @@ def broker(
 ) -> None:
     """Run an MQTT broker here, for tests and a bench; it keeps nothing when it ends."""
     from fieldhand.broker import Broker
+    from fieldhand.brokerfiles import users as users_of
     from fieldhand.brokerstats import BrokerStats
 
+    if credentials and (users or allow_anonymous):
+        raise click.UsageError("--credentials, --user and --allow-anonymous exclude each other")
+    let_in = users_of(need_file(file)) if credentials else _users(users)
     with (
-        Broker(
-            host, port, _users(users), allow_anonymous=True if allow_anonymous else None
-        ) as running,
+        Broker(host, port, let_in, allow_anonymous=True if allow_anonymous else None) as running,
         BrokerStats(running, stats_seconds),
     ):
         if as_json:

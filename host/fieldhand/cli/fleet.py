@@ -148,6 +148,11 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
     type=click.IntRange(0, 65535),
     help="Of the broker that is started when --broker is not given; else the fleet file's.",
 )
+@click.option(
+    "--credentials",
+    is_flag=True,
+    help="Nodes log in with their own, which the broker started here requires.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print all the nodes say on their consoles.")
 @seconds_option("Stop after so long; without it, on Ctrl-C.")
 @json_option
@@ -157,6 +162,7 @@ def sim(
     count: int | None,
     dialect: str | None,
     port: int | None,
+    credentials: bool,
     verbose: bool,
     seconds: float | None,
     as_json: bool,
@@ -165,11 +171,13 @@ def sim(
 
     Without --broker a broker is started here as well, on the fleet file's port.
     """
-    from fieldhand import simfleet
+    from fieldhand import brokerfiles, simfleet
     from fieldhand.broker import Broker
 
     if (count is None) != (dialect is None):
         raise click.UsageError("--count and --dialect belong together")
+    if credentials and count is not None:
+        raise click.UsageError("--credentials are those of the fleet file's nodes: no --count")
     if count is not None and dialect is not None:
         fleet_file = simfleet.example(dialect, count)
     else:
@@ -177,11 +185,14 @@ def sim(
     with ExitStack() as stack:
         if broker is None:
             # On the fleet file's port, where watch and send look for it.
+            users = brokerfiles.users(fleet_file) if credentials else None
             started = stack.enter_context(
-                Broker(port=fleet_file.broker.port if port is None else port)
+                Broker(port=fleet_file.broker.port if port is None else port, users=users)
             )
             broker = (started.host, started.port)
-        nodes = stack.enter_context(simfleet.running(fleet_file, broker, note, verbose))
+        nodes = stack.enter_context(
+            simfleet.running(fleet_file, broker, note, verbose, credentials)
+        )
         if as_json:
             emit({"broker": {"host": broker[0], "port": broker[1]}, "nodes": nodes})
         else:
