@@ -37,12 +37,12 @@ def sim() -> Iterator[Simulator]:
         yield simulator
 
 
-def last_line(sim: Simulator, program: str) -> str:
+def last_line(sim: Simulator, program: str, chip: str = "esp32", pump: int = 26) -> str:
     config = {"node": "n1", "broker": {"host": "10.0.0.2", "port": 1883}}
-    node = sim.add(config, files={"main.py": textwrap.dedent(program)})
+    node = sim.add(config, files={"main.py": textwrap.dedent(program)}, chip=chip)
     node.start()
     node.wait_state("repl", 20)
-    assert node.pins[26] == 0
+    assert node.pins[pump] == 0
     return node.console.lines()[-1]
 
 
@@ -79,3 +79,42 @@ pump.value(0)
 print(len(ended))
 """
     assert last_line(sim, PROGRAM + program) == "0"
+
+
+COUNT = """
+hal = Hal()
+made = []
+try:
+    for _ in range(9):
+        made.append(hal.one_shot(60000, end))
+except OSError as error:
+    print(len(made), error.errno)
+for timer in made:
+    timer.cancel()
+hal.pin_out(%d, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("chip", "pump", "timers"), [("esp32", 26, 4), ("esp32s3", 48, 4), ("esp32c3", 10, 2)]
+)
+def test_each_chip_gives_the_timers_it_has(
+    sim: Simulator, chip: str, pump: int, timers: int
+) -> None:
+    """Numbers by ports/esp32/machine_timer.c, from SOC_TIMER_GROUP_TOTAL_TIMERS of ESP-IDF."""
+    program = PROGRAM.replace("pin_out(26", f"pin_out({pump}") + COUNT % pump
+    assert last_line(sim, program, chip, pump) == f"{timers} 16"
+
+
+def test_the_aliases_of_micropython_1_24_on_a_c3_are_not_taken_for_timers(sim: Simulator) -> None:
+    """There Timer(2) is Timer(0): a second run would put off what ends the first."""
+    alias = """
+timers = [machine.Timer(0), machine.Timer(1)]
+class Timer:
+    PERIODIC = 1
+    def __new__(cls, number):
+        return timers[number & 1]
+machine.Timer = Timer
+"""
+    program = PROGRAM.replace("pin_out(26", "pin_out(10") + alias + COUNT % 10
+    assert last_line(sim, program, "esp32c3", 10) == "2 16"

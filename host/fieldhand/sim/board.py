@@ -34,7 +34,13 @@ _ESP_ERR_NVS = {
 _ATTENUATION = (1100 / 3300, 1500 / 3300, 2200 / 3300, 1.0)
 _OUTPUT = 2
 _OPEN_DRAIN = 4
-_ADC2_PINS = frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27))
+# Chip: how many GPIO numbers it has, those of ADC2. The stand-in of `machine` knows the rest, and
+# finds itself in its own list by the place in this one.
+CHIPS = {
+    "esp32": (40, frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27))),
+    "esp32s3": (49, frozenset(range(11, 21))),
+    "esp32c3": (22, frozenset((5,))),
+}
 
 
 @dataclass
@@ -97,14 +103,17 @@ class Board:
         world: World,
         station: Station,
         hooks: Hooks,
+        chip: str = "esp32",
     ) -> None:
+        self.chip = chip
         self.mac = mac
         self.wiring = wiring
         self.world = world
         self.station = station
         self.hooks = hooks
         self.nvs = Store()
-        self.pins = [PinState() for _ in range(40)]
+        count, self._adc2 = CHIPS[chip]
+        self.pins = [PinState() for _ in range(count)]
         self.cause = Reset.POWER_ON
         self.requests = 0
         self._loop = loop
@@ -265,7 +274,7 @@ class Board:
         self._drive(number)
 
     def _adc(self, number: int, atten: int, _c: int, _d: bytes) -> int:
-        if number in _ADC2_PINS and self.station._active:
+        if number in self._adc2 and self.station._active:
             raise ChipError(ETIMEDOUT, "ESP_ERR_TIMEOUT")  # the radio has ADC2
         analog = self.wiring.analog.get(number)
         if analog is not None:
@@ -449,6 +458,8 @@ class Board:
             return int(self.cause)
         if what == 1:
             return self.mac
+        if what == 3:
+            return list(CHIPS).index(self.chip)
         return round((self.measure("air_temperature") + 12) * 9 / 5 + 32)  # the die is warmer
 
 

@@ -42,15 +42,15 @@ class Pins(Mapping[int, int]):
         self._node = node
 
     def __getitem__(self, number: int) -> int:
-        if not 0 <= number < 40:
+        if not 0 <= number < len(self):
             raise KeyError(number)
         return self._node.board.pins[number].level()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(40))
+        return iter(range(len(self)))
 
     def __len__(self) -> int:
-        return 40
+        return len(self._node.board.pins)
 
 
 class Faults:
@@ -140,6 +140,7 @@ class Node:
         nvs: Mapping[str, Mapping[str, int | bytes | str]],
         mac: bytes | None,
         ticks_start: int | None,
+        chip: str = "esp32",
     ) -> None:
         self.config = copy.deepcopy(dict(config))
         self.mac = mac or _mac(str(config.get("node")), sim.count)
@@ -183,6 +184,7 @@ class Node:
             world,
             self.station,
             Hooks(self._interrupt, self._restart, self._entered_repl, self._ntp_time),
+            chip,
         )
         for namespace, values in nvs.items():
             for key, value in values.items():
@@ -234,8 +236,8 @@ class Node:
 
     def set_pin(self, number: int, level: int | None) -> None:
         """Drive pin `number` from outside, None: let go of it."""
-        if not 0 <= number < 40:
-            raise ValueError(f"pin {number} is not one of 0 to 39")
+        if not 0 <= number < len(self.pins):
+            raise ValueError(f"pin {number} is not one of 0 to {len(self.pins) - 1}")
         self._do(lambda: self.board.set_pin(number, level))
 
     def pulse(self, number: int, count: int = 1) -> None:

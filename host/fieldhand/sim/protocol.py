@@ -2,7 +2,7 @@
 
 A request is `op, 0, size, a, b, c` (16 bytes, little-endian) and `size` bytes of payload. A reply
 is `kind, 0, size, value` (8 bytes) and `size` bytes. The interrupt connection carries single
-bytes from the supervisor: 0 to 39 an edge on that pin, from 64 on an alarm of a timer,
+bytes from the supervisor: 0 to 48 an edge on that pin, from 64 on an alarm of a timer,
 `64 + (generation << 2 | id)`.
 """
 

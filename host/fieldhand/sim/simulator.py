@@ -79,14 +79,16 @@ class Simulator(Supervisor):
         nvs: Mapping[str, Mapping[str, int | bytes | str]] | None = None,
         mac: bytes | None = None,
         ticks_start: int | None = None,
+        chip: str = "esp32",
     ) -> Node:
         """A new node, off, with the contents of node.json in `config`.
 
         `world` may be shared by several nodes; by default each has its own. `wiring` replaces
         what `config` says hangs on the pins. `files` are put on its flash (path: content); with
         a main.py among them the firmware's is not. `ticks_start` lets time.ticks_ms() begin
-        there and wrap at 2**30, as on the chip after 12 days. Raises ValueError for a name that
-        is taken, MissingPart when the firmware needs what is not there.
+        there and wrap at 2**30, as on the chip after 12 days. `chip` is "esp32", "esp32s3" or
+        "esp32c3". Raises ValueError for a name that is taken, MissingPart when the firmware needs
+        what is not there.
         """
         if "main.py" not in (files or {}):
             paths.umqtt()
@@ -105,6 +107,7 @@ class Simulator(Supervisor):
             nvs=nvs or {},
             mac=mac,
             ticks_start=ticks_start,
+            chip=chip,
         )
         self.nodes[name] = node
         return node

@@ -25,10 +25,10 @@ _STATE = const(25)
 
 HARD, SOFT, DEEPSLEEP = 2, 5, 4
 
-# Interrupt numbers: 0 to 39 are pins; from 64 on timers, `generation << 2 | id`.
-_PINS = const(40)
+# Interrupt numbers: 0 to 48 are pins; from 64 on timers, `generation << 2 | id`.
+_PINS = const(49)
 _TIMER_BASE = const(64)
-TIMER0 = const(40)  # where the timers are in the lists below
+TIMER0 = const(49)  # where the timers are in the lists below
 
 # What an interrupt calls, and with what.
 handlers = [None] * (_PINS + 4)

@@ -8,10 +8,10 @@ _PWM = const(26)
 
 class PWM:
     def __init__(self, dest, *, freq=5000, duty=None, duty_u16=None, duty_ns=None):
-        from machine import _number
+        from machine import _INPUTS, _number
 
         self._n = _number(dest)
-        if self._n >= 34:
+        if self._n >= _INPUTS:
             raise ValueError("invalid pin")
         self._freq = freq
         self._duty = 32768  # of 65536

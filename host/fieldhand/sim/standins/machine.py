@@ -25,16 +25,20 @@ _WDT_START = const(7)
 _WDT_FEED = const(8)
 _INFO = const(27)
 
-# GPIO numbers of ESP32_GENERIC: no 24, 28-31; 20 is in the table though not in every package.
-_PINS = const(0xFF0EFFFFFF)
-_ADC2 = const(0x0E00F015)  # GPIO 0 2 4 12-15 25-27
-_TIMERS = const(4)
+# By the place of the chip in board.CHIPS. GPIO numbers as ports/esp32/machine_pin.h has them for
+# ESP32_GENERIC, _S3 and _C3, those with an ADC as machine_adc.c, the first that is input only,
+# hardware timers.
+_PINS, _ADCS, _INPUTS, _TIMERS = (
+    (0xFF0EFFFFFF, 0xFF0E00F015, 34, 4),
+    (0x1FFFE0027FFFF, 0x1FFFFE, 99, 4),
+    (0x303FFF, 0x3F, 99, 2),
+)[_sim.call(_INFO, 3)]
 
 
 def _number(pin):
     if isinstance(pin, Pin):
         return pin._n
-    if isinstance(pin, int) and 0 <= pin < 40 and _PINS >> pin & 1:
+    if isinstance(pin, int) and 0 <= pin < 49 and _PINS >> pin & 1:
         return pin
     raise ValueError("invalid pin")
 
@@ -64,7 +68,7 @@ class Pin(_sim.Lean):
             self.init(*args, **kwargs)
 
     def init(self, mode=None, pull=-1, *, value=None, drive=None, hold=None):
-        if mode is not None and self._n >= 34 and mode & 2:
+        if mode is not None and self._n >= _INPUTS and mode & 2:
             raise ValueError("pin can only be input")
         level = 0 if value is None else 2 if value else 1
         pull = 0 if pull is None else pull & 0xFF
@@ -94,7 +98,7 @@ class ADC(_sim.Lean):
 
     def __init__(self, pin, *, atten=0):
         self._n = _number(pin)
-        if self._n < 32 and not _ADC2 >> self._n & 1:
+        if not _ADCS >> self._n & 1:
             raise ValueError("invalid pin")
         self._bits = 12
         self.atten(atten)
@@ -116,9 +120,11 @@ class Timer(_sim.Lean):
 
     def __new__(cls, id, **kwargs):
         if id >= _TIMERS:
-            raise ValueError("Timer(%d) doesn't exist, there are only 4 hardware timers" % id)
-        # 1.24 has no virtual timers: it takes -1 for the hardware timer 3.
-        id &= 3
+            raise ValueError(
+                "Timer(%d) doesn't exist, there are only %d hardware timers" % (id, _TIMERS)
+            )
+        # 1.24 has no virtual timers: it takes -1 for the last hardware timer.
+        id &= _TIMERS - 1
         self = _timers[id]
         if self is None:
             self = _timers[id] = object.__new__(cls)
