@@ -84,6 +84,14 @@ def get(
     return Stored(_download(image, place, progress), image.file, "download")
 
 
+def is_cached(board: Board) -> bool:
+    """Whether `get` would need no network for the image that the board's file names."""
+    image = board.image
+    if image is None or not (place := cache_folder() / image.file).is_file():
+        return False
+    return image.sha256 is None or _sha256(_read(place)) == image.sha256
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="MicroPython image, a .bin file.  [default: the board's, if it has been fetched before]",
 )
+@click.option(
+    "--flash-size",
+    type=click.IntRange(4, 128),
+    metavar="MB",
+    help="Flash of the board itself, where it is another than its kind has.",
+)
 @click.option("--source", is_flag=True, help="Firmware as .py, not compiled.")
 @click.option("--with-secrets", is_flag=True, help="Add secrets.json to files/, for mpremote cp.")
 @json_option
@@ -38,6 +44,7 @@ def build(
     file: Path | None,
     output: Path | None,
     image_file: Path | None,
+    flash_size: int | None,
     source: bool,
     with_secrets: bool,
     as_json: bool,
@@ -63,7 +70,8 @@ def build(
     data, name = _image(board, image_file)
     try:
         image = None if data is None else esp_image.read(data)
-        images = builder.images(fleet, config, image=image, source=source)
+        size = None if flash_size is None else flash_size << 20
+        images = builder.images(fleet, config, image=image, flash_size=size, source=source)
     except esp_image.ImageError as error:
         raise esp_image.ImageError(f"{name or board.name}: {error}") from error
     for warning in builder.warnings(config):
@@ -123,9 +131,8 @@ def _image(board: Board, given: Path | None) -> tuple[bytes | None, str | None]:
     """(bytes, name of the file) of the image given, or of the board's if it is in the cache."""
     from fieldhand import imagestore
 
-    if given is None:
-        if board.image is None or not (imagestore.cache_folder() / board.image.file).is_file():
-            return None, None
+    if given is None and not imagestore.is_cached(board):
+        return None, None
     stored = imagestore.get(board, given)
     return stored.data, stored.name
 
