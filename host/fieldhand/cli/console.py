@@ -68,11 +68,23 @@ def repl(target: str | None, file: Path | None, port: str | None) -> int:
     if find_spec("mpremote") is None:
         raise MissingPart("no mpremote: pip install 'fieldhand[board]'")
     ports.check(chosen)
-    if "://" in chosen:  # mpremote's REPL waits for a file descriptor, which a URL has not
+    device = _with_descriptor(chosen)
+    if device is None:
         command = ["serial.tools.miniterm", "--raw", "--eol", "CR", chosen, "115200"]
     else:
-        command = ["mpremote", "connect", chosen, "repl", "--inject-code", HOLD]
+        command = ["mpremote", "connect", device, "repl", "--inject-code", HOLD]
     return subprocess.run([sys.executable, "-m", *command]).returncode and 1
+
+
+def _with_descriptor(port: str) -> str | None:
+    """mpremote's REPL waits for a file descriptor, which a URL has not: a virtual board's pty."""
+    if "://" not in port:
+        return port
+    try:
+        from fieldhand.virtual import runtime
+    except ImportError:
+        return None
+    return next((board.get("pty") for board in runtime.boards() if board["port"] == port), None)
 
 
 @click.command(short_help="Show what a node prints, or what it reports.")
