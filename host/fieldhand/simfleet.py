@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldhand import build, credentials, fleetfile, paths, template
+from fieldhand import boards, build, credentials, fleetfile, paths, template
 from fieldhand.fleetfile import FleetFile, NodeConfig
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def running(
         nodes = [
             simulator.add(
                 build.node_json(file, node, broker=broker),
+                chip=_chip(node),
                 nvs={"fieldhand": _login(file, node)} if log_in else None,
             )
             for node in file.nodes.values()
@@ -68,6 +69,11 @@ def running(
             done.set()
             if tell is not None:
                 follower.join()
+
+
+def _chip(node: NodeConfig) -> str:
+    board = boards.load(node.board)
+    return "esp32" if board.simulated else board.chip
 
 
 def _login(file: FleetFile, node: NodeConfig) -> dict[str, str]:

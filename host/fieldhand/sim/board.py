@@ -34,12 +34,12 @@ _ESP_ERR_NVS = {
 _ATTENUATION = (1100 / 3300, 1500 / 3300, 2200 / 3300, 1.0)
 _OUTPUT = 2
 _OPEN_DRAIN = 4
-# Chip: how many GPIO numbers it has, those of ADC2. The stand-in of `machine` knows the rest, and
+# Chip: how many GPIO numbers it has, those of ADC2, the first without a pull-up. The stand-in of `machine` knows the rest, and
 # finds itself in its own list by the place in this one.
 CHIPS = {
-    "esp32": (40, frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27))),
-    "esp32s3": (49, frozenset(range(11, 21))),
-    "esp32c3": (22, frozenset((5,))),
+    "esp32": (40, frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27)), 34),
+    "esp32s3": (49, frozenset(range(11, 21)), 49),
+    "esp32c3": (22, frozenset((5,)), 22),
 }
 
 
@@ -112,7 +112,7 @@ class Board:
         self.station = station
         self.hooks = hooks
         self.nvs = Store()
-        count, self._adc2 = CHIPS[chip]
+        count, self._adc2, self._no_pull = CHIPS[chip]
         self.pins = [PinState() for _ in range(count)]
         self.cause = Reset.POWER_ON
         self.requests = 0
@@ -254,7 +254,7 @@ class Board:
         if mode >= 0:
             pin.mode = mode
             pin.pwm = None
-        if pull != 0xFF:
+        if pull != 0xFF and number < self._no_pull:
             pin.pull = pull
         self._drive(number)
         self._edge(number, before)
