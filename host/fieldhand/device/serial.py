@@ -132,6 +132,7 @@ class Device:
         self._transport: Transport | None = None
         self._fed = 0.0
         self._walks = False
+        self._amid = False  # in code that has not ended
         self._gone = False  # reset by us, or out of reach: nothing is stopped any more
 
     def __enter__(self) -> Device:
@@ -167,7 +168,7 @@ class Device:
             return
         try:
             if self.facts.node and not self.keep_stopped and not self._gone:
-                _let_go_on(transport)
+                _let_go_on(transport, ready=transport.in_raw_repl and not self._amid)
             elif transport.in_raw_repl:
                 transport.exit_raw_repl()
         except Exception:  # the cable is out, say; whoever closes has heard of it
@@ -181,6 +182,10 @@ class Device:
         """Run `code`; what it prints. Raises DeviceException with the board's traceback,
         DeviceError after `timeout` seconds, PortError."""
         with self._boundary():
+            if not self._need().in_raw_repl:  # after a reset
+                self._attention()
+                self.facts = self._ask_facts()
+                self._gone = self._walks = False
             self._feed()
             return self._exec(code, timeout)
 
@@ -326,14 +331,16 @@ class Device:
         transport = self._need()
         # Sending takes its time as well, the more so as the board compiles in between.
         transport.deadline = time.monotonic() + timeout + len(code) / 2000
+        self._amid = True
         try:
             with quiet():
                 transport.exec_raw_no_follow(code)
                 out, err = transport.follow(timeout)
+            self._amid = False
         except Exception:
             if time.monotonic() >= transport.deadline:
                 transport.deadline = None
-                _back_to_repl(transport)
+                self._amid = not _back_to_repl(transport)
                 raise DeviceError(self.port, f"the board was not done in {timeout:g} s") from None
             raise
         finally:
@@ -425,9 +432,9 @@ def _back_to_repl(transport: Transport) -> bool:
     return True
 
 
-def _let_go_on(transport: Transport) -> None:
+def _let_go_on(transport: Transport, *, ready: bool) -> None:
     """Start the node again that was stopped, whatever state the REPL is in."""
-    if _back_to_repl(transport):
+    if ready or _back_to_repl(transport):
         _restart(transport)
     else:
         transport.serial.pulse_reset()
