@@ -1,8 +1,8 @@
 """The way to the broker: name, TCP, TLS, CONNACK, and what the node may say and hear there.
 
-Mosquitto acknowledges a publish that its ACL forbids, and grants a subscription that it then
-filters (MQTT 3.1.1 has no other word for it): only a message that arrives proves anything. So this
-host listens for the node's, and sends it one.
+Brokers acknowledge a publish that their ACL forbids, some then end the connection, and grant a
+subscription that they filter (MQTT 3.1.1 has no other word for it): only a message that arrives
+proves anything. So this host listens for the node's, and sends it one.
 """
 
 from __future__ import annotations
@@ -145,7 +145,11 @@ def _cut(result: Mapping[str, Any], text: str) -> Finding:
     if "refused the subscription" in text:
         advice = f"Let the node's user read {topic} in the broker's ACL"
         return fail("ACL", f"the broker refuses the subscription to {topic}", advice, topic=topic)
-    advice = f"Let the node's user read and write {topic} in the broker's ACL"
+    if result.get("stage") == "publish":
+        text = f"the broker ended the connection after a message to {topic}"
+        advice = f"The node may not publish there: let its user write {topic} in the broker's ACL"
+        return fail("ACL", text, advice, topic=topic)
+    advice = f"Let the node's user read {topic} in the broker's ACL"
     return fail("ACL", f"the connection ended at {topic}: {text}", advice, topic=topic)
 
 

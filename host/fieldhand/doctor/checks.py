@@ -24,7 +24,7 @@ from fieldproto.dialect import Dialect
 # CONNACK, and as much for subscriptions and the PUBACK (fieldnode/wifi.py, transport.py).
 _WIFI_S = 60.0
 _BROKER_S = 180.0
-_LOOP_MS = 5000  # for a message to come back
+LOOP_MS = 5000  # for a message to come back
 
 
 @dataclass
@@ -106,7 +106,7 @@ def _talk(patient: Patient, loop: Loop, answered: bool) -> dict[str, Any]:
         publish=list(loop.publish),
         mark=loop.mark,
         witness=answered,
-        wait_ms=_LOOP_MS,
+        wait_ms=LOOP_MS,
     )
 
 

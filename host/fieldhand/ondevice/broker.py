@@ -64,10 +64,12 @@ def _address(host, port):
 def _there_and_back(session, clock, arguments, result, heard):
     for topic in arguments["subscribe"]:
         result["topic"] = topic
+        result["stage"] = "subscribe"
         session.subscribe(topic, 1)
         _until(session, clock, lambda: not session.subscribing, 10000)
     topic, payload, retain = arguments["publish"]
     result["topic"] = topic
+    result["stage"] = "publish"
     del heard[:]
     began = clock.ticks_ms()
     session.publish(topic, payload, retain, 1)
