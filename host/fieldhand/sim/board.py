@@ -34,8 +34,8 @@ _ESP_ERR_NVS = {
 _ATTENUATION = (1100 / 3300, 1500 / 3300, 2200 / 3300, 1.0)
 _OUTPUT = 2
 _OPEN_DRAIN = 4
-# Chip: how many GPIO numbers it has, those of ADC2, the first without a pull-up. The stand-in of `machine` knows the rest, and
-# finds itself in its own list by the place in this one.
+# Chip: how many GPIO numbers it has, those of ADC2, the first that is input only, without a pull-up.
+# The stand-in of `machine` knows the rest, and finds its chip by the place in this list.
 CHIPS = {
     "esp32": (40, frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27)), 34),
     "esp32s3": (49, frozenset(range(11, 21)), 49),
@@ -112,7 +112,7 @@ class Board:
         self.station = station
         self.hooks = hooks
         self.nvs = Store()
-        count, self._adc2, self._no_pull = CHIPS[chip]
+        count, self._adc2, self._input_only = CHIPS[chip]
         self.pins = [PinState() for _ in range(count)]
         self.cause = Reset.POWER_ON
         self.requests = 0
@@ -254,7 +254,7 @@ class Board:
         if mode >= 0:
             pin.mode = mode
             pin.pwm = None
-        if pull != 0xFF and number < self._no_pull:
+        if pull != 0xFF and number < self._input_only:
             pin.pull = pull
         self._drive(number)
         self._edge(number, before)

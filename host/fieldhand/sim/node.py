@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import paths
-from .board import Board, Hooks
+from .board import CHIPS, Board, Hooks
 from .console import Console
 from .protocol import Reset
 from .radio import BROKER_FAULTS, WIFI_FAULTS, Station, Wire, check_fault
@@ -175,7 +175,7 @@ class Node:
         self.station.password = wifi.get("password") if self.station.ssid is not None else None
         self.wire = Wire(lambda: sim.broker)
         self.wiring = wiring or derive(
-            config, lambda quantity: world.read(quantity) or 0.0, time.monotonic
+            config, lambda quantity: world.read(quantity) or 0.0, time.monotonic, CHIPS[chip][2]
         )
         self.board = Board(
             sim.loop,

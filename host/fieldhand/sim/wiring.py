@@ -136,7 +136,7 @@ def effect_of(name: str, dialect: str) -> str:
     return "none"
 
 
-def derive(config: Mapping[str, Any], measure: Measure, clock: Clock) -> Wiring:
+def derive(config: Mapping[str, Any], measure: Measure, clock: Clock, outputs: int = 34) -> Wiring:
     """The wiring a node.json describes: every sensor and actuator where it says.
 
     `measure(quantity)` is what the surroundings are, `clock()` seconds. A sensor with a
@@ -154,7 +154,7 @@ def derive(config: Mapping[str, Any], measure: Measure, clock: Clock) -> Wiring:
             continue
     for actuator in _entries(config, "actuators"):
         name, pin = actuator.get("name"), actuator.get("pin")
-        if not isinstance(name, str) or not isinstance(pin, int) or not 0 <= pin < 34:
+        if not isinstance(name, str) or not isinstance(pin, int) or not 0 <= pin < outputs:
             continue
         effect = effect_of(name, str(config.get("dialect", "")))
         rate = actuator.get("flow_ml_per_s")
