@@ -34,7 +34,7 @@ _ESP_ERR_NVS = {
 _ATTENUATION = (1100 / 3300, 1500 / 3300, 2200 / 3300, 1.0)
 _OUTPUT = 2
 _OPEN_DRAIN = 4
-# Chip: how many GPIO numbers it has, those of ADC2, the first that is input only, without a pull-up.
+# Chip: how many GPIO numbers it has, those of ADC2, the first that is input only (no pull-up).
 # The stand-in of `machine` knows the rest, and finds its chip by the place in this list.
 CHIPS = {
     "esp32": (40, frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27)), 34),

@@ -140,8 +140,8 @@ def derive(config: Mapping[str, Any], measure: Measure, clock: Clock, outputs: i
     """The wiring a node.json describes: every sensor and actuator where it says.
 
     `measure(quantity)` is what the surroundings are, `clock()` seconds. A sensor with a
-    `rom` is on a thermometer of that number. Entries that make no sense are left out: it is the
-    firmware that refuses them.
+    `rom` is on a thermometer of that number. Entries that make no sense are left out, and
+    actuators on GPIO `outputs` or above: it is the firmware that refuses them.
     """
     wiring = Wiring()
     i2c = config.get("i2c")
