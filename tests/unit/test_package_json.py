@@ -1,4 +1,4 @@
-"""package.json and manifest.py: the two other ways to get the firmware onto a board."""
+"""package.json, manifest.py, files/ of a build: other ways to get the firmware onto a board."""
 
 import ast
 import json
@@ -14,7 +14,8 @@ from typing import Any
 import package_json
 import pytest
 
-from fieldhand import mpy, paths
+from fieldhand import mpy, paths, template
+from fieldhand.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware"
@@ -23,7 +24,7 @@ TIMEOUT_S = 90
 
 # MicroPython with an empty littlefs at "/", as a board has it.
 BOARD = """
-import sys, vfs
+import os, sys, vfs
 
 class Flash:
     data = bytearray(b"\\xff" * (1 << 20))
@@ -46,6 +47,7 @@ flash = Flash()
 vfs.VfsLfs2.mkfs(flash)
 vfs.umount("/")
 vfs.mount(flash, "/")
+os.chdir("/")
 sys.path[:] = ["", ".frozen", "/lib"]  # as on the ESP32
 """
 
@@ -120,6 +122,23 @@ def test_mpremote_installs_it_and_the_firmware_is_imported(port: str) -> None:
     said = mpremote(port, "exec", script)
     version = json.loads(package_json.PACKAGE.read_text())["version"]
     assert said.startswith(f"{version} /lib/fieldnode/version.py from fieldnode import start")
+
+
+def test_mpremote_copies_what_build_has_put_into_files(
+    port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WIFI_PASSWORD", "hunter2")
+    Path("fleet.toml").write_text(template.FLEET_TOML.replace("# node_host", "node_host"))
+    assert main(["build", "01", "--with-secrets"]) == 0
+    mpremote(port, "cp", "-r", str(tmp_path / "build/01/files/."), ":")
+    script = (
+        "import json\n"
+        "from fieldnode import commands, version\n"
+        "wifi = json.load(open('secrets.json'))['wifi_pass']\n"
+        "print(version.__file__, json.load(open('/node.json'))['node'], wifi)"
+    )
+    assert mpremote(port, "exec", script).strip() == "fieldnode/version.mpy 01 hunter2"
 
 
 class Manifest:
