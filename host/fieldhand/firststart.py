@@ -32,7 +32,7 @@ _LOOPS = (
         "itself, and without what is wired to the board",
     ),
     (
-        r"smaller than the size in the binary image header",
+        r"smaller than the size in the binary image header|exceeds flash chip size",
         "its flash is smaller than the image is made for: take an image for less flash",
     ),
     (
@@ -41,7 +41,7 @@ _LOOPS = (
         "broken, or something pulls GPIO12 up (an ESP32's flash then gets the wrong voltage)",
     ),
     (
-        r"No bootable app|Image hash failed|Checksum failed|image at 0x[0-9a-f]+ has invalid",
+        r"No bootable app|hash failed|Checksum failed|has invalid|partition table error",
         "the program in its flash is damaged: flash it again",
     ),
     (r"PSRAM|SPI RAM", "the image wants PSRAM, which the board lacks: take the plain image"),
