@@ -52,10 +52,13 @@ class PinState:
     weak: int = 0  # what the module on it pulls to
     trigger: int = 0  # 1 rising, 2 falling, 4 low, 5 high
     pwm: tuple[int, int] | None = None  # Hz, duty of 65536
+    dac: int | None = None  # of 255
 
     def level(self) -> int:
         if self.pwm is not None:
             return 1 if self.pwm[1] else 0
+        if self.dac is not None:
+            return int(self.dac > 127)
         if self.mode & _OUTPUT and not (self.mode & _OPEN_DRAIN and self.latch):
             return self.latch
         if self.outside is not None:
@@ -63,6 +66,12 @@ class PinState:
         if self.pull & 3:
             return 1 if self.pull & 2 else 0
         return self.weak
+
+    def voltage(self) -> float:
+        """Of 3.3 V, behind a low-pass filter."""
+        if self.pwm is not None:
+            return self.pwm[1] / 65536
+        return self.level() if self.dac is None else self.dac / 255
 
 
 class Store(dict[str, dict[str, "int | bytes"]]):
@@ -79,8 +88,10 @@ class Hooks:
 
     interrupt: Callable[[int], None]
     reset: Callable[[Reset, float | None], None]
-    repl: Callable[[], None]
+    # 1: at the REPL; a virtual board says 2 before it runs its programs.
+    stage: Callable[[int], None]
     ntp: Callable[[], float | None]
+    committed: Callable[[], None] = lambda: None  # NVS has changed
 
 
 @dataclass
@@ -123,9 +134,8 @@ class Board:
         self._watchdog_s = 0.0
         self._rtc_memory = b""
         self._rtc_offset = 0
-        for pin, output in wiring.outputs.items():
-            self.pins[pin].weak = int(output.active_low)
-            world.attach((id(self), pin), output.effect, output.rate)
+        self._jumpers: dict[int, int] = {}  # from an input to the pin that drives it
+        self._attach()
         self._ask: dict[int, Callable[[int, int, int, bytes], int | bytes | None]] = {
             Op.PIN_INIT: self._pin_init,
             Op.PIN_SET: self._pin_set,
@@ -151,11 +161,27 @@ class Board:
             Op.DHT: self._dht,
             Op.ONEWIRE: self._onewire,
             Op.NTP: self._ntp,
-            Op.STATE: lambda a, b, c, d: self.hooks.repl(),
+            Op.STATE: lambda a, b, c, d: self.hooks.stage(a),
             Op.PWM: self._pwm,
+            Op.DAC: self._dac,
             Op.INFO: self._info,
         }
         self.reset(Reset.POWER_ON)
+
+    def rewire(self, wiring: Wiring) -> None:
+        """Hang other things on the pins."""
+        for pin in self.wiring.outputs:
+            self.world.detach((id(self), pin))
+        self.wiring = wiring
+        self._attach()
+
+    def _attach(self) -> None:
+        for pin in self.pins:
+            pin.weak = 0
+        for number, output in self.wiring.outputs.items():
+            self.pins[number].weak = int(output.active_low)
+            self.world.attach((id(self), number), output.effect, output.rate)
+            self._drive(number)
 
     def close(self) -> None:
         self._quiet()
@@ -177,7 +203,7 @@ class Board:
         self._staged.clear()
         for pin in self.pins:
             pin.trigger = 0
-            pin.pwm = None
+            pin.pwm = pin.dac = None
         if cause is Reset.SOFT:
             return  # levels, Wi-Fi, RTC and NVS handles stay
         for number, pin in enumerate(self.pins):
@@ -209,6 +235,16 @@ class Board:
         pin.outside = level
         self._edge(number, before)
 
+    def jumper(self, output: int, input: int | None) -> None:
+        """A wire from `output` to `input`, levels and, at an ADC, voltages; None: taken off."""
+        for number, source in list(self._jumpers.items()):
+            if source == output:
+                del self._jumpers[number]
+                self.set_pin(number, None)
+        if input is not None:
+            self._jumpers[input] = output
+            self._drive(output)
+
     def edge(self, number: int) -> None:
         """One short pulse from outside: both edges."""
         pin = self.pins[number]
@@ -238,6 +274,9 @@ class Board:
         return self.measure(source.quantity) * source.per_unit
 
     def _drive(self, number: int) -> None:
+        for other, source in self._jumpers.items():
+            if source == number:
+                self.set_pin(other, self.pins[number].level())
         output = self.wiring.outputs.get(number)
         if output is not None:
             on = self.pins[number].level() != int(output.active_low)
@@ -269,6 +308,10 @@ class Board:
     def _pin_irq(self, number: int, trigger: int, _c: int, _d: bytes) -> None:
         self.pins[number].trigger = trigger
 
+    def _dac(self, number: int, value: int, _c: int, _d: bytes) -> None:
+        self.pins[number].dac = value if value >= 0 else None
+        self._drive(number)
+
     def _pwm(self, number: int, hz: int, duty: int, _: bytes) -> None:
         self.pins[number].pwm = (hz, duty) if hz else None
         self._drive(number)
@@ -279,6 +322,8 @@ class Board:
         analog = self.wiring.analog.get(number)
         if analog is not None:
             counts: float = analog.counts(self.measure(analog.quantity))
+        elif number in self._jumpers:
+            counts = 4095 * self.pins[self._jumpers[number]].voltage()
         else:
             counts = 4095 * self.pins[number].level()
         return min(round(counts / _ATTENUATION[atten]), 4095)
@@ -409,6 +454,7 @@ class Board:
                 self.nvs[namespace].pop(key, None)
             else:
                 self.nvs[namespace][key] = value
+        self.hooks.committed()
 
     def _rtc_set(self, _a: int, _b: int, _c: int, offset: bytes) -> None:
         self._rtc_offset = int(offset)

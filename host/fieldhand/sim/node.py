@@ -336,7 +336,7 @@ class Node:
         if delay is not None:
             self._boot = self._loop.call_later(delay, self._spawn)
 
-    def _entered_repl(self) -> None:
+    def _entered_repl(self, _stage: int) -> None:
         self.state = "repl"
 
     def _cancel_boot(self) -> None:

@@ -46,6 +46,7 @@ class Op(IntEnum):
     STATE = 25
     PWM = 26
     INFO = 27
+    DAC = 28
 
 
 class Reset(IntEnum):

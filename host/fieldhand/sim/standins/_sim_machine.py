@@ -16,6 +16,7 @@ TIMER_WAKE = const(4)
 _RTC_SET = const(19)
 _RTC_MEMORY = const(20)
 _INFO = const(27)
+_DAC = const(28)
 _RTC_MEMORY_MAX = const(2048)
 
 
@@ -59,6 +60,26 @@ class Signal:
 
     def off(self):
         self.value(0)
+
+
+class DAC:
+    """The ESP32's two, at GPIO25 and 26; the S3 and the C3 have none."""
+
+    def __init__(self, pin, **kwargs):
+        from machine import _INPUTS, _number
+
+        self._n = _number(pin)
+        if self._n not in (25, 26) or _INPUTS != 34:
+            raise ValueError("invalid Pin for DAC")
+        self.write(0)
+
+    def write(self, value):
+        if not 0 <= value <= 255:
+            raise ValueError("value out of range")
+        _sim.call(_DAC, self._n, value)
+
+    def deinit(self):
+        _sim.call(_DAC, self._n, -1)
 
 
 def time_pulse_us(pin, level, timeout_us=1000000):
