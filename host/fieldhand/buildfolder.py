@@ -17,11 +17,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import gitguard
+from fieldhand import boards, build, gitguard, heapestimate
+from fieldhand.boards import Board
 from fieldhand.build import Images
 from fieldhand.errors import FieldhandError
+from fieldhand.esp import ImageError, littlefs, nvs
 from fieldhand.esp import image as esp_image
 from fieldhand.esp.image import MicroPythonImage
+from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldhand.heapestimate import Estimate
+from fieldhand.imagestore import Stored
 
 ARGUMENTS = "flash_args"
 FILES = "files"
@@ -37,6 +42,87 @@ class Region:
     offset: int
     name: str
     size: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of a partition: bytes in use, and bytes there are."""
+
+    name: str
+    used: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A folder that was written. `command` is the one call of esptool that writes the board.
+
+    `image` is the file's name, None where there was none. `heap` is None where the image has the
+    firmware frozen in. `warnings` are lines for a person.
+    """
+
+    folder: Path
+    board: Board
+    image: str | None
+    regions: list[Region]
+    usage: list[Usage]
+    heap: Estimate | None
+    warnings: list[str]
+
+    @property
+    def command(self) -> list[str]:
+        pairs = [
+            word for r in self.regions for word in (f"0x{r.offset:x}", str(self.folder / r.name))
+        ]
+        return ["esptool", "--chip", self.board.chip, "write-flash", *pairs]
+
+
+def make(
+    file: FleetFile,
+    node: NodeConfig,
+    folder: Path,
+    *,
+    image: Stored | None = None,
+    flash_size: int | None = None,
+    source: bool = False,
+    with_secrets: bool = False,
+) -> Built:
+    """Build all of the flash of a node's board into `folder`.
+
+    With `image` it is for a bare board, without it for one that has MicroPython. `flash_size` in
+    bytes is the board's where nobody says another. With `with_secrets` they are in the folder
+    `files` as well. Raises ConfigError, ImageError, FieldhandError, of which MissingPart.
+    """
+    board = boards.load(node.board)
+    found = None
+    try:
+        if image is not None:
+            found = esp_image.read(image.data)
+        images = build.images(file, node, image=found, flash_size=flash_size, source=source)
+    except ImageError as error:
+        raise ImageError(f"{image.name if image else board.name}: {error}") from error
+    regions = write(
+        folder,
+        board.chip,
+        images,
+        image=None if found is None or image is None else (found, image.data),
+        secrets=build.secrets(file, node) if with_secrets else None,
+    )
+    usage = [
+        Usage("nvs", nvs.used(images.nvs), images.nvs_place.size),
+        Usage("vfs", littlefs.used(images.vfs), images.vfs_place.size),
+    ]
+    if found is not None:
+        usage.insert(0, Usage("program", found.program_size, found.program.size))
+    settings = build.node_json(file, node)
+    warnings = build.warnings(node)
+    heap = None
+    if found is None or not build.is_frozen(found):
+        # The S3's image can use PSRAM too, but whether a board has any nobody knows.
+        psram = found is not None and found.variant == "SPIRAM"
+        heap = heapestimate.estimate(settings, board.chip, psram=psram)
+        warnings += heapestimate.warnings(heap, board.chip, tls="tls" in settings["broker"])
+    return Built(folder, board, image.name if image else None, regions, usage, heap, warnings)
 
 
 def write(
@@ -79,12 +165,6 @@ def write(
     except OSError as error:
         raise FieldhandError(f"{error.filename or folder}: {error.strerror or error}") from error
     return regions
-
-
-def esptool_arguments(folder: Path, chip: str, regions: list[Region]) -> list[str]:
-    """The one call of esptool that writes the board, from anywhere."""
-    pairs = [word for r in regions for word in (f"0x{r.offset:x}", str(folder / r.name))]
-    return ["esptool", "--chip", chip, "write-flash", *pairs]
 
 
 def _write_files(folder: Path, files: dict[str, bytes], secrets: dict[str, str] | None) -> None:

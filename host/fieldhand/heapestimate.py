@@ -61,6 +61,24 @@ def estimate(settings: Mapping[str, Any], chip: str, *, psram: bool = False) -> 
     return Estimate(round(heap), ERROR, None if psram else FREE.get(chip))
 
 
+def warnings(estimate: Estimate, chip: str, *, tls: bool = False) -> list[str]:
+    """What a person should hear of it: nothing where it fits."""
+    if estimate.free is None:
+        return ["TLS needs memory besides what is estimated"] if tls else []
+    if tls:
+        problem = "with TLS, which needs memory besides, it will hardly fit"
+    elif estimate.fits is None:
+        problem = "it fits just so, if at all"
+    elif not estimate.fits:
+        problem = "it does not fit"
+    else:
+        return []
+    return [
+        f"heap: {problem}, on {chip} without PSRAM under a stock image: freeze the firmware into "
+        "the image (firmware/manifest.py), or take a board with PSRAM"
+    ]
+
+
 def loaded(settings: Mapping[str, Any]) -> frozenset[str]:
     """The modules a running node of this node.json keeps, "fieldnode/node" and so on."""
     names = [*_ALWAYS]

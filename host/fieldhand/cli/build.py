@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from fieldhand.cli.common import NodeName, emit, file_option, json_option, need_file, note
 
 if TYPE_CHECKING:
-    from fieldhand.boards import Board
+    from fieldhand.buildfolder import Built
     from fieldhand.heapestimate import Estimate
 
 
@@ -53,11 +54,8 @@ def build(
 
     nvs.bin holds the secrets: it is for nobody else to read, and git must not see it.
     """
-    from fieldhand import boards, buildfolder, heapestimate
-    from fieldhand import build as builder
+    from fieldhand import boards, buildfolder, imagestore
     from fieldhand.errors import FieldhandError, UnknownNode
-    from fieldhand.esp import image as esp_image
-    from fieldhand.esp import littlefs, nvs
 
     fleet = need_file(file)
     config = fleet.nodes.get(node)
@@ -65,108 +63,55 @@ def build(
         raise UnknownNode(node, list(fleet.nodes))
     if output is None and not node.strip("."):
         raise FieldhandError(f"node '{node}' cannot name a folder: give one with --output")
-    folder = output if output is not None else fleet.path.parent / "build" / node
     board = boards.load(config.board)
-    data, name = _image(board, image_file)
-    try:
-        image = None if data is None else esp_image.read(data)
-        size = None if flash_size is None else flash_size << 20
-        images = builder.images(fleet, config, image=image, flash_size=size, source=source)
-    except esp_image.ImageError as error:
-        raise esp_image.ImageError(f"{name or board.name}: {error}") from error
-    for warning in builder.warnings(config):
+    with_image = image_file is not None or imagestore.is_cached(board)
+    built = buildfolder.make(
+        fleet,
+        config,
+        output if output is not None else fleet.path.parent / "build" / node,
+        image=imagestore.get(board, image_file) if with_image else None,
+        flash_size=None if flash_size is None else flash_size << 20,
+        source=source,
+        with_secrets=with_secrets,
+    )
+    for warning in built.warnings:
         note(f"warning: {warning}")
-    regions = buildfolder.write(
-        folder,
-        board.chip,
-        images,
-        image=None if image is None or data is None else (image, data),
-        secrets=builder.secrets(fleet, config) if with_secrets else None,
-    )
-    frozen = image is not None and builder.is_frozen(image)
-    settings = builder.node_json(fleet, config)
-    psram = image is not None and image.variant == "SPIRAM"
-    ram = None if frozen else heapestimate.estimate(settings, board.chip, psram=psram)
-    sizes = [
-        ("nvs", nvs.used(images.nvs), images.nvs_place.size),
-        ("vfs", littlefs.used(images.vfs), images.vfs_place.size),
-    ]
-    if image is not None:
-        sizes.insert(0, ("program", image.program_size, image.program.size))
-    command = buildfolder.esptool_arguments(folder, board.chip, regions)
-    if as_json:
-        emit(
-            {
-                "node": node,
-                "board": board.name,
-                "chip": board.chip,
-                "image": name,
-                "folder": str(folder),
-                "partitions": [
-                    {"name": part, "used": used, "size": size} for part, used, size in sizes
-                ],
-                "heap": None
-                if ram is None
-                else {"estimate": ram.heap, "error": ram.error, "free": ram.free},
-                "regions": [
-                    {"offset": r.offset, "file": str(folder / r.name), "size": r.size}
-                    for r in regions
-                ],
-                "command": command,
-            }
+    if built.image is None and board.image is not None:
+        note(
+            "This is for a board that has MicroPython already. For a bare one, fetch "
+            f"{board.image.url} and build with --image {board.image.file}"
         )
-    else:
-        click.echo(f"{node} on {board.name}, in {folder}")
-        for part, used, size in sizes:
-            click.echo(f"  {part:<8} {used:>9,} of {size:>9,} bytes  {100 * used / size:3.0f} %")
-        click.echo(f"  {'heap':<8} {_heap(ram)}")
-        click.echo(shlex.join(command))
-    if ram is not None:
-        _advise(ram, board, settings)
-    if image is None:
-        _say_where(board)
+    if as_json:
+        emit(_facts(node, built))
+        return
+    click.echo(f"{node} on {board.name}, in {built.folder}")
+    for part in built.usage:
+        share = 100 * part.used / part.size
+        click.echo(f"  {part.name:<8} {part.used:>9,} of {part.size:>9,} bytes  {share:3.0f} %")
+    click.echo(f"  {'heap':<8} {_heap(built.heap)}")
+    click.echo(shlex.join(built.command))
 
 
-def _image(board: Board, given: Path | None) -> tuple[bytes | None, str | None]:
-    """(bytes, name of the file) of the image given, or of the board's if it is in the cache."""
-    from fieldhand import imagestore
+def _facts(node: str, built: Built) -> dict[str, Any]:
+    heap = built.heap
+    return {
+        "node": node,
+        "board": built.board.name,
+        "chip": built.board.chip,
+        "image": built.image,
+        "folder": str(built.folder),
+        "partitions": [asdict(part) for part in built.usage],
+        "heap": heap and {"estimate": heap.heap, "error": heap.error, "free": heap.free},
+        "regions": [
+            {"offset": r.offset, "file": str(built.folder / r.name), "size": r.size}
+            for r in built.regions
+        ],
+        "command": built.command,
+    }
 
-    if given is None and not imagestore.is_cached(board):
-        return None, None
-    stored = imagestore.get(board, given)
-    return stored.data, stored.name
 
-
-def _heap(ram: Estimate | None) -> str:
-    if ram is None:
+def _heap(estimate: Estimate | None) -> str:
+    if estimate is None:
         return "the firmware is in the image, which leaves most of it free"
-    text = f"about {ram.heap >> 10} kB (an estimate, give or take {ram.error >> 10} kB)"
-    return text if ram.free is None else f"{text} of the {ram.free >> 10} kB there are"
-
-
-def _advise(ram: Estimate, board: Board, settings: dict[str, Any]) -> None:
-    tls = "tls" in settings["broker"]
-    if ram.fits and not tls:
-        return
-    if ram.free is None:
-        if tls:
-            note("warning: TLS needs memory besides what is estimated")
-        return
-    if tls:
-        problem = "with TLS, which needs memory besides, it will hardly fit"
-    elif ram.fits is None:
-        problem = "it fits just so, if at all"
-    else:
-        problem = "it does not fit"
-    note(
-        f"warning: {problem}, on {board.chip} without PSRAM under a stock image: freeze the "
-        "firmware into the image (firmware/manifest.py), or take a board with PSRAM"
-    )
-
-
-def _say_where(board: Board) -> None:
-    assert board.image is not None
-    note(
-        "This is for a board that has MicroPython already. For a bare one, fetch "
-        f"{board.image.url} and build with --image {board.image.file}"
-    )
+    text = f"about {estimate.heap >> 10} kB (an estimate, give or take {estimate.error >> 10} kB)"
+    return text if estimate.free is None else f"{text} of the {estimate.free >> 10} kB there are"
