@@ -86,6 +86,9 @@ class HeaderPin:
 class Board:
     """Pins are GPIO numbers. `defaults` says which pin serves a purpose nobody named a pin for.
 
+    It also has `relay_active_low` (bool) and, where it is not the ESP32's, `full_scale` (the volts
+    that the ADC reads as 4095).
+
     `flash_size` is in bytes; it and `image` are 0 and None for the simulator. `header` holds the
     left and the right row, from top to bottom. `timers` is how many actuators can run at once.
     """
@@ -287,6 +290,11 @@ def _defaults(table: Table) -> Mapping[str, Any]:
         value = table.raw(key)
         if value is not None:
             found[key] = _pin(table, key, "", value)
+    volts = table.raw("full_scale")
+    if isinstance(volts, float) and 0.5 <= volts <= 5:
+        found["full_scale"] = volts
+    elif volts is not None:
+        table.problem("full_scale", "is not a voltage such as 3.1, from 0.5 to 5")
     for key, keys in (("i2c", ("scl", "sda")), ("analog", None)):
         inner = table.table(key)
         names = keys or (tuple(inner.data) if inner is not None else ())

@@ -50,6 +50,8 @@ def sensors(table: Table, board: Board | None, dialect: str | None) -> tuple[dic
             pin = pinrules.default(board, kind, sensor.get("quantity"))
             if pin is not None:
                 sensor["pin"] = pin
+        if kind == "battery" and board is not None and "full_scale" in board.defaults:
+            sensor.setdefault("full_scale", board.defaults["full_scale"])
         lacking = [key for key in keys if keys[key][1] and key not in sensor]
         for key in lacking:
             words = f", one of {', '.join(keys[key][2])}" if keys[key][0] == "choice" else ""

@@ -94,7 +94,7 @@ def _defaults(board: Board) -> dict[int, str]:
         if isinstance(value, Mapping):
             for inner, pin in value.items():
                 found[pin] = f"I2C {inner.upper()}" if key == "i2c" else inner
-        elif not isinstance(value, bool):
+        elif isinstance(value, int) and not isinstance(value, bool):
             found[value] = {"led": "LED", "onewire": "1-Wire"}.get(key, key)
     return found
 

@@ -147,6 +147,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ("relay = 26", "relay = 34", "[defaults] relay: GPIO34 is not fit for it"),
         ("relay = 26", "relay = 4", "[defaults] dht: GPIO4 is already relay's"),
         ("relay = 26\n", "", "[defaults] relay: is required"),
+        ("led = 2\n", "led = 2\nfull_scale = 33\n", "[defaults] full_scale: is not a voltage"),
         ("battery = 33", "battery = 27", "[defaults] battery: GPIO27 is not fit for it"),
         ("i2c = { scl = 22, ", "i2c = { ", "[defaults] i2c scl: is required"),
         ("npk = 35", "npk = 25", "[defaults] analog.npk: GPIO25 is not fit for it"),

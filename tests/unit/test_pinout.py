@@ -1,5 +1,8 @@
 """The drawing of a board: in the header's order, with what a node has on it, as text and SVG."""
 
+import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -149,3 +152,57 @@ def test_the_record_has_every_pin_of_the_header_once(drawn):
             "text": "dht11",
         }
     ]
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "fieldhand.cli", "board", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_board_list_and_show_as_commands(tmp_path):
+    code, out, _ = run("list", "--json")
+    assert code == 0
+    assert {b["name"]: b["flash_size"] for b in json.loads(out)} == {
+        name: boards.load(name).flash_size for name in boards.names()
+    }
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text('[wifi]\nssid = "x"\n' + FLEET, "utf-8")
+    node = ("--node", "greenhouse", "-f", str(fleet))
+    code, out, err = run("show", "esp32-c3-devkitm", *node)
+    assert (code, out, err) == (0, EXPECTED + "\n", "")
+    drawing = tmp_path / "pins.svg"
+    code, out, _ = run("show", "esp32-c3-devkitm", *node, "--svg", str(drawing))
+    assert (code, out) == (0, f"{drawing}\n")
+    assert ElementTree.fromstring(drawing.read_text("utf-8")).tag == f"{SVG}svg"
+
+
+def test_a_node_made_for_another_board_is_drawn_with_what_would_not_work(tmp_path):
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text('[wifi]\nssid = "x"\n' + FLEET, "utf-8")
+    node = ("--node", "greenhouse", "-f", str(fleet))
+    code, out, err = run("show", "esp32-devkitc", *node, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["chip"] == "esp32" and found["node"] == "greenhouse"
+    assert [p["text"] for p in found["pins"] if p["gpio"] == 21] == ["I2C SDA: ezo ec, ezo ph"]
+    assert "greenhouse is made for esp32-c3-devkitm" in err
+    assert "actuators[0] pin: GPIO10 drives the flash chip of esp32-devkitc" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("show", "esp32-devkit"), "unknown board 'esp32-devkit' (did you mean 'esp32-devkitc'?)"),
+        (("show", "sim", "--svg", "/nowhere/x.svg"), "/nowhere/x.svg: No such file or directory"),
+        (("show", "sim", "--svg", "-", "--json"), "--json and --svg exclude each other"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, expected):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"error: {expected}")

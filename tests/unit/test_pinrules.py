@@ -262,6 +262,20 @@ def test_a_relay_board_that_switches_at_0_v_may_be_the_boards_default(tmp_path, 
     assert [actuator["active_low"] for actuator in made.actuators] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("board", "volts"),  # those that ESP-IDF's guide and calibration give for 11 dB
+    [("esp32-devkitc", None), ("esp32-s3-devkitc", 3.1), ("esp32-c3-devkitm", 2.8)],
+)
+def test_a_battery_is_measured_by_the_range_of_the_chips_adc(board, volts):
+    both = '{ type = "battery", quantity = "battery_voltage" }, { type = "rssi" }'
+    text = f'[node.a]\ndialect = "iotnode"\nboard = "{board}"\nsensors = [{both}]'
+    made = fleetfile.check(tomllib.loads(text), Path("fleet.toml")).nodes["a"]
+    assert made.sensors[0].get("full_scale") == volts
+    own = text.replace('"battery_voltage"', '"battery_voltage", full_scale = 3.05')
+    made = fleetfile.check(tomllib.loads(own), Path("fleet.toml")).nodes["a"]
+    assert made.sensors[0]["full_scale"] == 3.05
+
+
 def test_a_node_on_each_chip_makes_a_valid_node_json():
     for board, soil, light in (("esp32-s3-devkitc", 4, 6), ("esp32-c3-devkitm", 0, 1)):
         sensors = ", ".join(
