@@ -48,7 +48,7 @@ class Hal:
         return machine.PWM(Pin(pin, Pin.OUT), freq=_PWM_HZ, duty_u16=0)
 
     def adc(self, pin):
-        """`.read()` gives 0-4095 for 0 to about 3.1 V."""
+        """`.read()` gives 0-4095 for 0 to about 3.1 V, on a C3 2.8 V."""
         return machine.ADC(Pin(pin), atten=machine.ADC.ATTN_11DB)
 
     def dht(self, pin, kind):
