@@ -293,3 +293,8 @@ def test_a_node_on_each_chip_makes_a_valid_node_json():
         )
         settings = build.node_json(file, made, for_check=True)
         assert settings["actuators"][0]["pin"] == pin and "led" not in settings
+
+
+def test_a_board_without_a_plain_led_asks_for_its_pin():
+    (found,) = refusals("esp32-s3-devkitc", more="led = { active_low = true }")
+    assert found == "[node.a] led pin: is required: this board has no LED that a node can drive"
