@@ -22,6 +22,9 @@ ROM_BAUD = 115_200
 BAUD = 460_800  # all the USB serial chips of DevKits take it
 CONNECT_ATTEMPTS = 3
 
+# How esptool ends a refusal, before it has written anything.
+_FORCE = re.compile(r"\s*Use (--force|the force argument)\b.*")
+
 Log = Callable[[str], None]
 # (bytes of flash written, bytes of flash to write)
 Progress = Callable[[int, int], None]
@@ -60,6 +63,10 @@ class LoaderError(FieldhandError):
     """The board does not answer as an ESP32 in download mode should."""
 
 
+class Refused(LoaderError):
+    """esptool will not write this to this chip; flash is as it was."""
+
+
 class Loader:
     """A chip in download mode with esptool's stub running in its RAM; flash is untouched so far.
 
@@ -82,8 +89,8 @@ class Loader:
         _esptool()
         ports.check(port)
         self.port = port
-        # A bare TCP socket has no reset lines.
-        self.resets = not port.startswith("socket://")
+        # A bare TCP socket has no reset lines, a pseudo-terminal neither.
+        self.resets = not (port.startswith("socket://") or ports.is_pty(port))
         self._log = log or _silent
         self._esp: Any = None
         try:
@@ -216,9 +223,11 @@ def _explained(error: Exception, port: str) -> FieldhandError:
     if known.kind != "other":
         return known
     # A program that listens without the lock takes the answers away.
-    if not port.startswith(("/dev/pts/",)) and (names := ports.holders(port)):
+    if not ports.is_pty(port) and (names := ports.holders(port)):
         return ports.PortError(f"{port}: is in use by {', '.join(names)}: end it", port, "busy")
     text = " ".join(str(error).split()) or type(error).__name__
+    if _FORCE.search(text):
+        return Refused(f"{port}: {_FORCE.sub('', text)}")
     for pattern, advice in _ADVICE:
         if re.search(pattern, text, re.IGNORECASE):
             return LoaderError(f"{port}: {advice}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from fieldhand import boards, build, firststart, flashplan, imagestore, ports
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import partitions
-from fieldhand.esploader import BAUD, Loader
+from fieldhand.esploader import BAUD, Loader, Refused
 from fieldhand.flashplan import Chip, Held
 from fieldhand.fleetfile import FleetFile, NodeConfig
 
@@ -134,8 +135,9 @@ def run(job: Job, reporter: Reporter | None = None) -> Result:
     began = time.monotonic()
     report.phase("connecting")
     with Loader(job.port, baud=job.baud, log=report.chatter) as loader:
-        report.phase("checking")
-        plan, held, version, flash_size = _checked(job, loader, report)
+        with _untouched(loader):
+            report.phase("checking")
+            plan, held, version, flash_size = _checked(job, loader, report)
         report.phase("writing")
         _write(job, loader, plan, report)
         running = None
@@ -158,6 +160,22 @@ def run(job: Job, reporter: Reporter | None = None) -> Result:
             kept=plan.kept,
             running=running,
         )
+
+
+@contextmanager
+def _untouched(loader: Loader) -> Iterator[None]:
+    """A board that is left as it is goes on with what it did."""
+    try:
+        yield
+    except BaseException:
+        _resume(loader)
+        raise
+
+
+def _resume(loader: Loader) -> None:
+    if loader.resets:
+        with suppress(FieldhandError):
+            loader.reset()
 
 
 def _checked(job: Job, loader: Loader, report: Reporter) -> tuple[flashplan.Plan, Held, str, int]:
@@ -207,6 +225,9 @@ def _write(job: Job, loader: Loader, plan: flashplan.Plan, report: Reporter) -> 
     except KeyboardInterrupt:
         report.say(f"interrupted: {half}")
         raise
+    except Refused as error:
+        _resume(loader)
+        raise FlashError(str(error), mac=loader.mac) from error
     except FieldhandError as error:
         raise FlashError(f"{error}; {half}", begun=True, mac=loader.mac) from error
 

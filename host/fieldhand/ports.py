@@ -149,7 +149,7 @@ def check(port: str) -> None:
         raise explain(error, port) from None
     finally:
         os.close(handle)
-    if not _is_pty(port) and (names := holders(port)):
+    if not is_pty(port) and (names := holders(port)):
         raise _busy(port, names)
 
 
@@ -170,7 +170,7 @@ def explain(error: BaseException, port: str) -> PortError:
     if kind == "refused":
         return PortError(f"{port}: nothing answers at this address", port, kind)
     if kind == "gone":
-        if names := ([] if _is_pty(port) else holders(port)):
+        if names := ([] if is_pty(port) else holders(port)):
             return _busy(port, names)
         return PortError(
             f"{port}: the board went away: was the cable pulled, or is it loose or too long? "
@@ -210,11 +210,19 @@ def holders(port: str) -> list[str]:
     return sorted(found)
 
 
+def is_pty(port: str) -> bool:
+    """Whether `port` is a pseudo-terminal: it has no reset lines, and its maker holds it too."""
+    try:
+        return os.major(os.stat(port).st_rdev) in _PTY_SLAVES
+    except OSError:
+        return port.startswith("/dev/pts/")
+
+
 def udev_rule(port: str) -> str:
     """The udev rule that lets everybody use the board at `port`."""
     vendor = next((p.vendor for p in candidates() if p.device == os.path.realpath(port)), None)
     match = f'ATTRS{{idVendor}}=="{vendor:04x}"' if vendor is not None else 'KERNEL=="tty[UA]*"'
-    if vendor is None and os.path.exists(port) and not _is_pty(port):
+    if vendor is None and os.path.exists(port) and not is_pty(port):
         match = f'KERNEL=="{re.sub("[0-9]+$", "*", os.path.basename(os.path.realpath(port)))}"'
     return f'SUBSYSTEM=="tty", {match}, MODE="0666"'
 
@@ -309,13 +317,6 @@ def _others(port: str) -> str:
     if not names:
         return "; no serial port is here: is the board plugged in, with a cable that carries data?"
     return f"; there are: {', '.join(names)}"
-
-
-def _is_pty(port: str) -> bool:
-    try:
-        return os.major(os.stat(port).st_rdev) in _PTY_SLAVES
-    except OSError:
-        return port.startswith("/dev/pts/")
 
 
 def _same_device(handle: Path, device: int) -> bool:

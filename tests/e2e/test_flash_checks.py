@@ -5,6 +5,7 @@ The board is the virtual one, in its download mode; esptool, the ports and the l
 
 import functools
 import json
+import multiprocessing
 import os
 import pty
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from fakes.esp_images import MB, app_image, made
 from serial.tools import list_ports
 
-from fieldhand import cli, flash, fleetfile, mpy
+from fieldhand import cli, flash, flashall, fleetfile, mpy
 from fieldhand.esp import nvs
 from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
@@ -342,6 +343,7 @@ def test_a_board_that_is_another_node_is_left_alone_unless_agreed(run, board):
     assert code == 2
     assert "the board is node 'greenhouse', not 'pool'" in err and "--yes" in err
     assert board.flash.read(0, board.flash.size) == before
+    board.wait(lambda: board.state != "download", 10, "start of what was on it")
     assert run("--port", board.port, "--yes", node="pool")[0] == 0
     assert complete(board, "pool")
 
@@ -384,6 +386,22 @@ def test_some_of_several_fail(run, board):
         assert code == 1
         assert "greenhouse" in out and "not begun" in out
         assert "has an ESP32-S3" in err
+
+
+def test_a_process_that_dies_is_told(project, board):
+    class Killer:
+        def phase(self, node, name):
+            if name == "writing":
+                [child] = multiprocessing.active_children()
+                child.kill()
+
+        def progress(self, *args): ...
+
+        say = chatter = progress
+
+    [outcome] = flashall.run([job(project, board.port, yes=True)], Killer())
+    assert outcome.begun
+    assert "ended unexpectedly (exit code -9); run it again" in outcome.error
 
 
 def test_an_unknown_board_is_never_guessed(run, monkeypatch, board):
