@@ -53,8 +53,8 @@ class Commands:
             for record in dialect.decode(topic, payload, "node", self._node.id):
                 values = record.values
                 if record.kind == "command":
-                    at_end = dialect.command(values["command"]).at_end
-                    self.run(values, at_end, retained, dup)
+                    command = dialect.command(values["command"])
+                    self.run(values, command and command.at_end, retained, dup)
                 elif record.kind == "config":
                     why = admission.stale(values, retained, self._clock.epoch())
                     why = why or admission.restarting(self._node)
@@ -191,7 +191,7 @@ class Commands:
 
     def _forget(self):
         self._forget_ms = None
-        forget("fieldnode", "admission", "safemode", "change", "trial", "actions")
+        forget("fieldnode", "admission", "safemode", "change", "trial", "actions", "sentslot")
         forget("fieldproto", "decoding", "jsonstrict", "calibration", "bands")
         dialect = self._node.dialect
         dialect.slim()

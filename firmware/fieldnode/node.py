@@ -43,6 +43,7 @@ class Node:
         self.seq = 0  # of the last reading
         self.loop_ms = 0  # the longest turn since the last status
         self._hal = hal
+        self.nvs = hal.nvs
         self._clock = clock
         self.restarting = False
         self._restart_ms = 0

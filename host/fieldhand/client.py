@@ -27,7 +27,13 @@ import paho.mqtt.client as paho
 
 from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
-from fieldhand.errors import BadParameter, FieldhandError, MessageError, UnknownAction
+from fieldhand.errors import (
+    BadParameter,
+    CommandFailed,
+    FieldhandError,
+    MessageError,
+    UnknownAction,
+)
 from fieldhand.pending import CommandBook, Pending
 from fieldhand.received import path_beside
 from fieldhand.recorder import Recorder
@@ -44,6 +50,7 @@ from fieldhand.records import (
 from fieldhand.roster import NodeAddress, NodeView, Roster
 from fieldhand.streams import Stream
 from fieldproto.dialect import Dialect
+from fieldproto.downlink import encode_credentials
 from fieldproto.messages import Command, Record
 
 if TYPE_CHECKING:
@@ -61,6 +68,8 @@ MAX_RETRIES = 100
 # Refused messages that are kept to be looked at, and the bytes kept of each.
 MAX_INVALID = 200
 MAX_INVALID_PAYLOAD = 512
+# In no dialect's document: see `fieldproto.downlink.encode_credentials`.
+SET_CREDENTIALS = "set_credentials"
 
 # Canonical names in a config message that say whose it is and when.
 _NO_SETTINGS = ("", "node", "org", "company", "time")
@@ -341,7 +350,7 @@ class Fleet:
         if command is None:
             known = [command.name for command in dialect.commands]
             raise UnknownAction(node, dialect.name, action, known)
-        id = f"cmd-{int(time.time() * 1000)}-{secrets.token_hex(3)}"
+        id = _command_id()
         try:
             packet = dialect.encode_command(node, action, dict(params), id, int(time.time()))
         except MessageError as error:
@@ -350,6 +359,31 @@ class Fleet:
             node, dialect.name, action, params, id, timeout, retries, found.address.options
         )
         self._book.open(pending, command, _canonical(command, params), packet)
+        return pending
+
+    def send_credentials(
+        self, node: str, content: Mapping[str, Any], *, timeout: float = 30.0
+    ) -> Pending:
+        """Send a node new Wi-Fi and broker credentials to try, as `fieldhand.slot` makes them.
+
+        Done is when the node has them and is about to restart; whether they stay it tells by the
+        event "credentials" or an alert. A node refuses them unless it checks the certificate of a
+        TLS link. Raises CommandFailed when this link is not TLS either; else as `send`.
+        """
+        found = self._roster.find(node)
+        if self.broker.tls_ca is None:
+            raise CommandFailed(
+                node, SET_CREDENTIALS, "secrets go over TLS only: [broker.tls] is not set"
+            )
+        if not found.address.extras:
+            raise CommandFailed(node, SET_CREDENTIALS, "the node keeps to its document (no extras)")
+        id = _command_id()
+        dialect = found.dialect
+        packet = encode_credentials(dialect, node, dict(content), id, int(time.time()))
+        pending = Pending(
+            node, dialect.name, SET_CREDENTIALS, {}, id, timeout, 0, found.address.options
+        )
+        self._book.open(pending, Command(SET_CREDENTIALS, SET_CREDENTIALS), {}, packet)
         return pending
 
     def configure(self, node: str, **settings: Any) -> None:
@@ -462,6 +496,10 @@ class Fleet:
                 self._recorder.note(event)
         for stream in streams:
             stream.offer(event)
+
+
+def _command_id() -> str:
+    return f"cmd-{int(time.time() * 1000)}-{secrets.token_hex(3)}"
 
 
 def _check_patience(node: str, action: str, timeout: float, retries: int) -> None:

@@ -63,12 +63,12 @@ def _decode(d, message, names, obj, node):
         ext = {}
     if not isinstance(ext, dict):
         raise FieldError(EXT, "is not an object")
-    if message.sender == "host":
-        values = (
-            _read_command(d, message, obj)
-            if message.kind == "command"
-            else read(obj, message.fields)
-        )
+    kind = message.kind
+    if message.sender == "host" and "credentials" in ext:
+        kind = "command"
+        values = _credentials(ext)
+    elif message.sender == "host":
+        values = _read_command(d, message, obj) if kind == "command" else read(obj, message.fields)
         if ext:
             values["id"] = _only_id(ext)
     else:
@@ -93,7 +93,7 @@ def _decode(d, message, names, obj, node):
     if node and values.get("node", node) != node:
         raise FieldError(_named(message, "node"), "is another node")
     if message.sender == "host":
-        return [Record(d.name, message.name, message.kind, values.pop("node", None), values, ext)]
+        return [Record(d.name, message.name, kind, values.pop("node", None), values, ext)]
     return uplink.records(d, message, values, ext)
 
 
@@ -103,6 +103,17 @@ def _prefixed(message, means, value, name):
         if field.means == means:
             return field.prefix + value == name
     return False
+
+
+def _credentials(ext):
+    """A command that no document has, and that says nothing beside the extension key."""
+    time, sent = ext.pop("time", None), ext.pop("credentials")
+    if type(time) is not int or not isinstance(sent, dict):
+        raise FieldError(EXT, "of credentials has an id, a time and an object")
+    values = {"command": "set_credentials", "action": "set_credentials", "time": time}
+    values["id"] = _only_id(ext)
+    values["params"] = {"credentials": sent}
+    return values
 
 
 def _only_id(ext):

@@ -1,7 +1,10 @@
 """What a host writes: commands, by their wire names. A node never loads this."""
 
+import json
+
 from .encoding import encode_message
 from .errors import MessageError
+from .messages import EXT, Packet
 from .schema import under
 
 
@@ -35,3 +38,14 @@ def encode_command(
     carries_id = any([field.means == "id" for field in message.fields])
     ext = None if carries_id or id is None else {"id": id}
     return encode_message(d, message, fields, node, values, ext)
+
+
+def encode_credentials(d, node, sent, id, time):
+    """The packet of new credentials, an object as `fieldnode/slots.py` has it.
+
+    None of the documents has such a command: it is in the extension key alone, on the topic of the
+    commands.
+    """
+    message = d.message("command")
+    payload = json.dumps({EXT: {"id": id, "time": time, "credentials": sent}})
+    return Packet(d.topic(message, node), payload.encode(), message.qos, False)

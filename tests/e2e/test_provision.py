@@ -1,8 +1,10 @@
 """Credentials made by `fieldhand provision`: a real Mosquitto takes them, and nodes change to new
 ones, or back by themselves."""
 
+import base64
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from fieldhand import brokerfiles, credentials, fleetfile, slot, template
 from fieldhand.broker import Broker
 from fieldhand.cli import main
+from fieldhand.client import Fleet
+from fieldhand.connection import BrokerAddress
 
 HOST, HOST_PASSWORD = "house", "only for the tests"
 STATUS = "devices/greenhouse/status"
@@ -241,3 +245,68 @@ def test_what_a_cable_writes_is_what_the_node_reads(site: Site, tmp_path: Path) 
     with running(site.port, config, files=files) as (node,):
         node.wait_console("fieldhand-slots")
         assert node.nvs["fieldhand"]["net_trial"] == data
+
+
+@pytest.fixture(scope="module")
+def tls_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mosquitto, Path]]:
+    """A Mosquitto with TLS, and the folder with its authority: ca.pem, ca.der."""
+    if executable() is None:
+        missing("mosquitto is not installed: apt-get install mosquitto")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        try:
+            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+        except FileNotFoundError:
+            missing("openssl is not installed: apt-get install openssl")
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
+    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-out", "server.pem", "-extfile", "san")  # fmt: skip
+    lines = (f"certfile {folder}/server.pem", f"keyfile {folder}/server.key")
+    with Mosquitto(persistent=False, extra=lines) as broker:
+        yield broker, folder
+
+
+def test_new_ones_go_over_mqtt_where_the_link_is_tls(
+    tls_broker: tuple[Mosquitto, Path], site: Site
+) -> None:
+    broker, folder = tls_broker
+    pem = (folder / "ca.pem").read_text().splitlines()
+    authority = base64.b64decode("".join(line for line in pem if "-----" not in line))
+    config = example("greenhouse", broker.port)
+    config["broker"]["tls"] = {"ca": "ca.pem"}
+    files: dict[str, str | bytes] = {"main.py": QUICK, "ca.pem": authority}
+    # The broker itself, no longer the wire that the simulator put between.
+    new = {"broker": {"host": "127.0.0.1", "port": broker.port, "user": "n", "password": "new"}}
+    address = BrokerAddress("127.0.0.1", broker.port, tls_ca=str(folder / "ca.pem"))
+    with (
+        running(broker.port, config, files=files) as (node,),
+        Fleet(broker=address, nodes=dict(site.file.nodes), received=False) as fleet,
+    ):
+        events = fleet.node_events("greenhouse", timeout=60)
+        statuses = fleet.statuses("greenhouse", timeout=60)
+        next(iter(statuses))
+        pending = fleet.send_credentials("greenhouse", new)
+        pending.result()
+        kept = next(one for one in events if one.event == "credentials")
+        assert kept.data["what"] == "kept" and node.restart_count == 1
+        assert json.loads(node.nvs["fieldhand"]["net"])["broker"] == new["broker"]
+        assert "u'n'" in broker.log  # the user it logs in as
+        assert "new" not in "\n".join(node.console.lines()).replace("new credentials", "")
+
+
+def test_no_secret_leaves_this_machine_without_tls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Broker() as broker:
+        where = f'[broker]\nnode_host = "192.0.2.1"\nport = {broker.port}\n'
+        text = template.FLEET_TOML.replace("[broker]\n", where).replace("port = 1883\n", "")
+        (tmp_path / "fleet.toml").write_text(text)
+        arguments = ["provision", "pool", "--over", "mqtt", "--only", "broker"]
+        assert main([*arguments, "-f", str(tmp_path / "fleet.toml")]) == 1
+        assert "TLS only" in capsys.readouterr().err
+        assert broker.counters().messages_received == 0

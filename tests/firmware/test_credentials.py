@@ -4,7 +4,7 @@ happens in between. The node's own code, in virtual time, over an NVS that loses
 
 import json
 
-from fake_node import Bench, FakeNvs, fresh_flash
+from fake_node import Bench, FakeNvs, FakeSensor, fresh_flash
 
 from fieldnode.memory import forget, load
 from fieldnode.trial import CONFIRM_MS, REVERT_BOOTS, REVERT_MS
@@ -278,6 +278,100 @@ def test_a_trial_that_cannot_be_counted_is_not_begun():
     boot.run(CONFIRM_MS + 2000)  # and what cannot be kept is on trial still
     nvs.full = False
     assert Boot(nvs, only_new).on_trial
+
+
+class Tls:
+    verify_mode = 2  # ssl.CERT_REQUIRED
+
+
+DIALECTS = {
+    "plantnanny": {},
+    "solar": {"company": "acme"},
+    "dese": {"org": "org-123"},
+    "iotnode": {},
+    "farm": {},
+}
+
+
+def told_over_mqtt(dialect, sent, tls=Tls, retained=False, **ext):
+    """(what the node answers, bench) to credentials that come by the dialect's command topic."""
+    fresh_flash()
+    sensor = FakeSensor(ph=7.2, chlorine=2.5, water_temperature=25.5)
+    bench = Bench(dialect, DIALECTS[dialect], sensor=sensor if dialect == "dese" else None)
+    bench.link.ssl = tls and tls()
+    topic = bench.node.dialect.topic(bench.node.dialect.message("command"), "n1")
+    ext = dict({"id": "c1", "time": 1767225600, "credentials": sent}, **ext)
+    said = bench.command(topic, {"_fh": ext}, retained)
+    answers = [obj for _, obj, _ in said if "ack" in obj.get("_fh", {}) or "success" in obj]
+    return (answers[0] if answers else None), bench
+
+
+def test_every_dialects_node_takes_them_over_tls_and_tries_them():
+    for dialect in DIALECTS:
+        answer, bench = told_over_mqtt(dialect, NEW)
+        text = json.dumps(answer)
+        assert "c1" in text and ("done" in text or "true" in text), (dialect, text)
+        assert "secret" not in text and "new-pass" not in text
+        assert json.loads(bench.hal.strings.strings["net_trial"]) == NEW
+        bench.run(4000)
+        assert bench.hal.resets, dialect
+
+
+def test_without_a_checked_certificate_they_are_refused_with_the_reason():
+    class Unchecked:
+        verify_mode = 0
+
+    for tls in (None, Unchecked):
+        for dialect in DIALECTS:
+            answer, bench = told_over_mqtt(dialect, NEW, tls)
+            assert "TLS" in json.dumps(answer), (dialect, answer)
+            assert "net_trial" not in bench.hal.strings.strings
+            bench.run(4000)
+            assert not bench.hal.resets
+
+
+def test_what_is_wrong_with_sent_credentials_is_told_and_nothing_is_tried():
+    for sent, word in (
+        ({}, "wifi.ssid"),
+        ({"wifi": {}}, "wifi.ssid"),
+        ({"wifi": {"password": "x"}}, "wifi.ssid"),
+        ({"wifi": {"ssid": "x" * 33}}, "wifi.ssid"),
+        ({"wifi": {"ssid": "ä" * 17}}, "wifi.ssid"),
+        ({"wifi": {"ssid": "x", "password": 12345678}}, "wifi.password"),
+        ({"wifi": "x"}, "wifi"),
+        ({"broker": {"host": None}}, "broker.host"),
+        ({"broker": {"port": 0}}, "broker.port"),
+        ({"broker": {"port": True}}, "broker.port"),
+        ({"broker": {"tls": False}}, "broker.tls"),
+        ({"broker": {"password": ["x"]}}, "broker.password"),
+        ({"boots": -5}, "boots"),
+        (
+            {
+                "broker": {
+                    "user": "\U0001f4a5" * 64,
+                    "password": "\U0001f4a5" * 64,
+                    "host": "h" * 253,
+                }
+            },
+            "",
+        ),
+    ):
+        answer, bench = told_over_mqtt("plantnanny", sent)
+        ack = answer["_fh"]["ack"]
+        if word:
+            assert ack["state"] == "failed" and word in ack["error"], (sent, ack)
+            assert "net_trial" not in bench.hal.strings.strings
+        else:
+            assert len(bench.hal.strings.strings["net_trial"].encode()) <= 1000
+
+
+def test_old_kept_and_strange_ones_are_refused():
+    for more in ({"time": 1767225600 - 301}, {"time": None}, {"id": None}, {"more": 1}):
+        answer, bench = told_over_mqtt("plantnanny", NEW, **more)
+        assert "net_trial" not in bench.hal.strings.strings, more
+    answer, bench = told_over_mqtt("plantnanny", NEW, retained=True)
+    assert "net_trial" not in bench.hal.strings.strings
+    assert "retained" in json.dumps(answer)
 
 
 def life(nvs, works, cuts):

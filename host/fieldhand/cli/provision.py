@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fieldhand.fleetfile import FleetFile
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_TRIES = "{} tries them now: it goes back by itself unless a connection holds for a minute in ten"
 
 
 @click.command(short_help="Give nodes credentials of their own.")
@@ -77,7 +78,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="PORT",
     help="Send Wi-Fi and broker to the running board on this port.",
 )
-@click.option("--only", type=click.Choice(["wifi", "broker"]), help="With --port: not both.")
+@click.option(
+    "--over", type=click.Choice(["mqtt"]), help="Send them over MQTT; the broker's link has TLS."
+)
+@click.option("--only", type=click.Choice(["wifi", "broker"]), help="Send one of the two.")
 @json_option
 def provision(
     nodes: tuple[str, ...],
@@ -93,19 +97,21 @@ def provision(
     broker_file: str | None,
     output: Path | None,
     port: str | None,
+    over: str | None,
     only: str | None,
     as_json: bool,
 ) -> None:
     """Give nodes an MQTT password and a pairing code of their own.
 
     They are kept in .fieldhand/credentials.json, which git does not see, and never shown;
-    `flash` writes them onto a board. What a node has is kept. With --port a node on a cable gets
-    the fleet file's Wi-Fi and broker at once: it tries them, and goes back by itself.
+    `flash` writes them onto a board. What a node has is kept. With --port a node on a cable, with
+    --over mqtt one far away gets the fleet file's Wi-Fi and broker: it tries them, and goes back
+    by itself.
     """
     from fieldhand import brokerfiles, credentials, labels
     from fieldhand import bulk as bulk_file
 
-    _check_usage(nodes, everyone, bulk, fleet_out, broker_file, output, port, only)
+    _check_usage(nodes, everyone, bulk, fleet_out, broker_file, output, port, over, only)
     fleet = need_file(file)
     tables = None
     if bulk is not None:
@@ -127,7 +133,7 @@ def provision(
         "kept": [name for name in chosen if name not in made],
     }
     if chosen:
-        note(f"{_nodes(len(made))} made, {len(result['kept'])} kept, in {place}")
+        note(f"credentials: {len(made)} made, {len(result['kept'])} kept, in {place}")
     if made and renew:
         note("what runs keeps its old ones until 'fieldhand flash', or 'provision --port', and")
         note("until the broker has the new ones: 'fieldhand provision --broker-file mosquitto'")
@@ -144,9 +150,11 @@ def provision(
         result["broker"] = [str(path) for path in brokerfiles.write_mosquitto(fleet, folder)]
         for path in result["broker"]:
             note(f"{broker_file}: {path}")
+    parts = (only,) if only else ("wifi", "broker")
     if port is not None:
-        _send(fleet, chosen[0], port, only)
-        result["port"] = port
+        result["port"] = _send(fleet, chosen[0], port, parts)
+    if over is not None:
+        result["answer"] = _send_over_mqtt(fleet, chosen[0], parts)
     if as_json:
         emit(result)
 
@@ -159,6 +167,7 @@ def _check_usage(
     broker_file: str | None,
     output: Path | None,
     port: str | None,
+    over: str | None,
     only: str | None,
 ) -> None:
     if sum((bool(nodes), everyone, bulk is not None)) > 1:
@@ -168,12 +177,14 @@ def _check_usage(
     for given, needs, name, of in (
         (fleet_out, bulk, "--fleet-out", "--bulk"),
         (output, broker_file, "--output", "--broker-file"),
-        (only, port, "--only", "--port"),
+        (only, port or over, "--only", "--port or --over"),
     ):
         if given and not needs:
             raise click.UsageError(f"{name} needs {of}")
-    if port and len(nodes) != 1:
-        raise click.UsageError("--port needs one NODE, the one on the cable")
+    if port and over:
+        raise click.UsageError("--port and --over exclude each other")
+    if (port or over) and len(nodes) != 1:
+        raise click.UsageError(f"{'--port' if port else '--over'} needs one NODE")
 
 
 def _known(fleet: FleetFile, name: str) -> str:
@@ -205,15 +216,26 @@ def _tables(tables: str, out: Path | None, as_json: bool, fleet: Path) -> str | 
     return str(out)
 
 
-def _send(fleet: FleetFile, name: str, port: str, only: str | None) -> None:
+def _send(fleet: FleetFile, name: str, port: str, parts: tuple[str, ...]) -> str:
     from fieldhand import ports, slot
     from fieldhand.device.serial import Device
 
-    with Device(ports.choose(port)) as device:
-        slot.write(device, fleet, fleet.nodes[name], (only,) if only else slot.PARTS)
-    note(f"{name} tries them now; it goes back by itself unless a connection holds for a minute")
-    note("within ten")
+    chosen = ports.choose(port)
+    with Device(chosen) as device:
+        slot.write(device, fleet, fleet.nodes[name], parts)
+    note(_TRIES.format(name))
+    return chosen
 
 
-def _nodes(count: int) -> str:
-    return "1 node's" if count == 1 else f"{count} nodes'"
+def _send_over_mqtt(fleet: FleetFile, name: str, parts: tuple[str, ...]) -> dict[str, Any]:
+    import json
+
+    from fieldhand import slot
+    from fieldhand.client import Fleet
+
+    content = json.loads(slot.content(fleet, fleet.nodes[name], parts))
+    with Fleet(broker=fleet.broker.address(), nodes=dict(fleet.nodes), received=False) as nodes:
+        pending = nodes.send_credentials(name, content)
+        pending.result()
+    note(_TRIES.format(name))
+    return pending.as_dict()
