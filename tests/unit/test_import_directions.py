@@ -18,7 +18,9 @@ PACKAGES = {
     "fieldhand": ROOT / "host/fieldhand",
 }
 # What runs on a node, though the host brings it: the fake hardware, and scripts for the REPL.
-ON_NODES = {PACKAGES["fieldhand"] / "sim/standins", PACKAGES["fieldhand"] / "ondevice"}
+ON_NODES = {
+    PACKAGES["fieldhand"] / folder for folder in ("sim/standins", "virtual/standins", "ondevice")
+}
 
 BOTH_RUNTIMES = {"json", "struct", "binascii", "collections"}
 HARDWARE = {"machine", "network", "esp32", "dht", "onewire", "ds18x20", "ntptime", "flashbdev"}

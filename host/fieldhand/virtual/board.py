@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fieldhand.errors import FieldhandError
+from fieldhand.esp import ImageError, littlefs, nvs, partitions
+from fieldhand.esp.partitions import Partition
+from fieldhand.sim.board import CHIPS, Board, Hooks, Store
 from fieldhand.sim.console import Console
 from fieldhand.sim.protocol import Reset
+from fieldhand.sim.radio import Station, check_fault
 from fieldhand.sim.supervisor import Supervisor
+from fieldhand.sim.wiring import Wiring, derive
+from fieldhand.sim.world import World
 from fieldhand.virtual import bootrom, rfc2217, runtime
 from fieldhand.virtual.flash import Flash
 from fieldhand.virtual.lines import ResetLines
 from fieldhand.virtual.pty import SYNC, PtyPort
+from fieldhand.virtual.runner import Runner
 from fieldhand.virtual.uart import Port, Uart
 
 T = TypeVar("T")
 
 STATES = ("unplugged", "held", "download", "boot loop", "running", "repl", "sleeping")
 DEFAULT_FLASH_SIZE = 4 << 20
+DEFAULT_HEAP = "448k"  # objects take twice the room they take on the chip
+_REPL, _PROGRAMS = 1, 2  # stages of MicroPython
 _LOOP_S = 0.5  # a round of a boot loop; on the chip 0.3 to 1
 _OUI = bytes.fromhex("240ac4")  # Espressif's
+
+
+class Pins(Mapping[int, int]):
+    """Levels of the pins as a voltmeter would see them."""
+
+    def __init__(self, board: VirtualBoard) -> None:
+        self._board = board
+
+    def __getitem__(self, number: int) -> int:
+        self._board._check_pin(number)
+        return self._board._hardware.pins[number].level()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._board._hardware.pins)
 
 
 class VirtualBoard:
@@ -46,8 +74,15 @@ class VirtualBoard:
         *,
         port: int = 0,
         mac: bytes | None = None,
+        world: World | None = None,
+        wiring: Wiring | None = None,
+        heap: str = DEFAULT_HEAP,
+        wifi_delay: float = 0.05,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.chip = chip
+        self.heap = heap
+        self.world = world or World()
         self.console = Console()
         self.state = "unplugged"
         self._facts = bootrom.chip(chip)
@@ -64,6 +99,31 @@ class VirtualBoard:
         self._uart = Uart(self._received, self._set_lines, self._port_closed)
         self._lines = ResetLines(self._loop, self._hold, self._released)
         self._rom: Any = None
+        self._booted: bootrom.Booted | None = None
+        self._wiring = wiring  # None: what the node.json in the flash says
+        self._config: Any = None
+        self._wall_clock = wall_clock
+        self._ntp = True
+        self._station = Station(self._loop, wifi_delay, lambda: None)
+        self._hardware = Board(
+            self._loop,
+            self.mac,
+            wiring or Wiring(),
+            self.world,
+            self._station,
+            Hooks(
+                lambda number: self._runner.interrupt(number),
+                self._chip_resets,
+                self._stage,
+                self._ntp_time,
+                self._nvs_changed,
+            ),
+            chip,
+        )
+        self._runner = Runner(
+            self._supervisor, self._hardware, self.console, self._say, self._program_ended
+        )
+        self.pins = Pins(self)
         self._server: asyncio.Server | None = None
         self._pty: PtyPort | None = None
         self._number = port
@@ -140,6 +200,7 @@ class VirtualBoard:
                 self._note.unlink(missing_ok=True)
             self._lines.set(dtr=False, rts=False)
             self._stop()
+            self._hardware.reset(Reset.POWER_ON)
             self.state = "unplugged"
 
         self._do(pull)
@@ -160,14 +221,80 @@ class VirtualBoard:
 
         self._do(press)
 
+    # -- the hardware around it ------------------------------------------------------------------
+
+    def set_pin(self, number: int, level: int | None) -> None:
+        """Drive a pin from outside, None: let go of it."""
+        self._check_pin(number)
+        self._do(lambda: self._hardware.set_pin(number, level))
+
+    def wire(self, output: int, input: int | None) -> None:
+        """A jumper from an output to an input; a DAC or PWM output (with a low-pass filter) gives
+        an ADC its voltage. None: take it off."""
+        for number in (output, input):
+            if number is not None:
+                self._check_pin(number)
+        self._do(lambda: self._hardware.jumper(output, input))
+
+    @property
+    def wiring(self) -> Wiring:
+        """What hangs on the pins."""
+        return self._hardware.wiring
+
+    def access_point(self, ssid: str | None, password: str | None = None) -> None:
+        """The one in range; None: any that the node asks for, as at first."""
+
+        def set_up() -> None:
+            self._station.ssid = ssid
+            self._station.password = password
+
+        self._do(set_up)
+
+    def wifi_fault(self, fault: str) -> None:
+        """As `fieldhand.sim.Faults.wifi`; connections to the broker are not cut by it."""
+        check_fault("wifi", fault, ("ok", "lost", "wrong_password", "no_ap"))
+        self._do(lambda: self._station.set_fault(fault))
+
+    def ntp(self, works: bool) -> None:
+        """Whether the time server answers."""
+        self._ntp = works
+
+    # -- the flash, looked at from outside -------------------------------------------------------
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The table in the flash, with the file system's where MicroPython makes it; else ()."""
+        table = self.flash.read(partitions.TABLE_OFFSET, partitions.TABLE_SIZE)
+        try:
+            found = partitions.parse(table)
+            files = partitions.file_system(found, self.flash.size)
+        except ImageError:
+            return ()
+        return found if files in found else (*found, files)
+
+    def files(self) -> dict[str, bytes]:
+        """The files in the flash by path ("lib/x.mpy"). Raises ImageError where there are none."""
+        return littlefs.read(self._partition("vfs"))
+
+    @property
+    def nvs(self) -> dict[str, dict[str, nvs.Value]]:
+        """NVS in the flash: namespace to key to value."""
+        return nvs.read(self._partition("nvs"))
+
+    def _partition(self, name: str) -> bytes:
+        part = partitions.find(self.partitions, name)
+        if part is None:
+            raise ImageError(f"{self.flash.path}: no partition '{name}' in this flash")
+        return self.flash.read(part.offset, part.size)
+
     def close(self) -> None:
         """Off for good; a temporary flash is gone."""
         if self._supervisor.closed:
             return
         try:
             self.unplug()
-            self._do(self._stop)
             self._do(self._lines.close)
+            self._do(self._hardware.close)
         finally:
             self._supervisor.close()
             self.flash.close()
@@ -210,6 +337,8 @@ class VirtualBoard:
                 data = data[start:]
         if self._rom is not None:
             self._rom.feed(data)
+        elif self.state in ("running", "repl"):
+            self._runner.feed(data)
 
     def _set_lines(self, dtr: bool | None, rts: bool | None) -> None:
         if self._server is not None:
@@ -237,10 +366,12 @@ class VirtualBoard:
         if self._rom is not None:
             rom, self._rom = self._rom, None
             rom.close()
+        self._runner.kill()
 
     def _start(self, cause: Reset, *, download: bool = False) -> None:
         """The chip begins anew, in download mode or from flash."""
         self._stop()
+        self._hardware.reset(cause)
         download = download or (cause is Reset.POWER_ON and not self._lines.io0)
         self._say(bootrom.greeting(self._facts, cause, download=download).encode())
         if download:
@@ -255,7 +386,93 @@ class VirtualBoard:
             self._boot_loop(failure.text)
             return
         self._say(booted.text.encode())
+        self._booted = booted
+        self._load_nvs()
+        self._run(raw=False)
+
+    def _run(self, *, raw: bool) -> None:
+        """MicroPython, after a reset or a soft one."""
+        if self._booted is None:
+            return
+        self._rewire()
         self.state = "running"
+        self._runner.start(
+            self.flash.path, self.partitions, self._booted.app.name, self.heap, raw=raw
+        )
+
+    def _load_nvs(self) -> None:
+        stored = Store()
+        try:
+            for space, values in self.nvs.items():
+                for key, value in values.items():
+                    stored[space][key] = value.encode() if isinstance(value, str) else value
+        except ImageError:
+            pass  # a table without NVS
+        self._hardware.nvs = stored
+
+    def _nvs_changed(self) -> None:
+        part = partitions.find(self.partitions, "nvs")
+        if part is not None:
+            self.flash.write(part.offset, nvs.write(self._hardware.nvs, part.size))
+
+    def _rewire(self) -> None:
+        """Hang on the pins what the node.json in the flash says."""
+        if self._wiring is not None:
+            return
+        try:
+            config = json.loads(self.files()["node.json"])
+        except (ImageError, KeyError, ValueError):
+            config = None
+        if config == self._config:
+            return
+        self._config = config
+        given = config if isinstance(config, Mapping) else {}
+        _, _, pins = CHIPS[self.chip]
+        self._hardware.rewire(
+            derive(given, lambda name: self.world.read(name) or 0.0, time.monotonic, pins)
+        )
+
+    def _stage(self, stage: int) -> None:
+        """What MicroPython has come to, see standins/_board.py."""
+        if stage == _PROGRAMS:
+            self._runner.programs()
+        elif stage == _REPL:
+            self._runner.repl()
+            self.state = "repl"
+        else:
+            self._start(Reset.HARD, download=True)
+
+    def _program_ended(self, code: int) -> None:
+        """By Ctrl-D, sys.exit() or machine.soft_reset(); or it crashed."""
+        if code < 0 and code != -signal.SIGINT:
+            self._say(f"virtual board: MicroPython ended by signal {-code}\r\n".encode())
+            self._start(Reset.HARD)
+        else:
+            self._chip_resets(Reset.SOFT, None)
+
+    def _chip_resets(self, cause: Reset, sleep_s: float | None) -> None:
+        """By itself; `sleep_s` is that of a deep sleep, None: for ever."""
+        if cause is Reset.SOFT:
+            raw = self._runner.raw
+            self._runner.kill()
+            self._hardware.reset(cause)
+            self._say(b"MPY: soft reboot\r\n")
+            self._run(raw=raw)
+        elif cause is Reset.DEEPSLEEP:
+            self._stop()
+            self._hardware.reset(cause)
+            self.state = "sleeping"
+            if sleep_s is not None:
+                self._later = self._loop.call_later(sleep_s, self._start, cause)
+        else:
+            self._start(cause)
+
+    def _ntp_time(self) -> float | None:
+        return self._wall_clock() if self._ntp and self._station.passing else None
+
+    def _check_pin(self, number: int) -> None:
+        if not 0 <= number < len(self._hardware.pins):
+            raise ValueError(f"pin {number} is not one of 0 to {len(self._hardware.pins) - 1}")
 
     def _boot_loop(self, text: str) -> None:
         """Every round says the same: only a download can change the flash."""
