@@ -34,7 +34,8 @@ from fieldhand.virtual.uart import Port, Uart
 T = TypeVar("T")
 
 STATES = ("unplugged", "held", "download", "boot loop", "running", "repl", "sleeping")
-DEFAULT_FLASH_SIZE = 4 << 20
+# Bytes, of the DevKits in boards/.
+FLASH_SIZES = {"esp32": 4 << 20, "esp32s3": 8 << 20, "esp32c3": 4 << 20}
 DEFAULT_HEAP = "448k"  # objects take twice the room they take on the chip
 _REPL, _PROGRAMS = 1, 2  # stages of MicroPython
 _LOOP_S = 0.5  # a round of a boot loop; on the chip 0.3 to 1
@@ -59,7 +60,8 @@ class Pins(Mapping[int, int]):
 
 
 class VirtualBoard:
-    """An ESP32 (`chip`: "esp32", "esp32s3", "esp32c3") with `flash_size` bytes of flash.
+    """An ESP32 (`chip`: "esp32", "esp32s3", "esp32c3") with `flash_size` bytes of flash (None: as
+    its DevKit has).
 
     `flash` is the file with its contents, made when missing, kept; without it a temporary one.
     `port` is the number of the network port, 0: any. All methods are thread-safe. Raises
@@ -69,7 +71,7 @@ class VirtualBoard:
     def __init__(
         self,
         chip: str = "esp32",
-        flash_size: int = DEFAULT_FLASH_SIZE,
+        flash_size: int | None = None,
         flash: str | Path | None = None,
         *,
         port: int = 0,
@@ -90,7 +92,7 @@ class VirtualBoard:
         file = Path(flash) if flash is not None else Path(self._temporary, "flash.bin")
         self.mac = mac or _OUI + hashlib.sha256(str(file.absolute()).encode()).digest()[:3]
         try:
-            self.flash = Flash(file, flash_size)
+            self.flash = Flash(file, flash_size or FLASH_SIZES[chip])
         except BaseException:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise
