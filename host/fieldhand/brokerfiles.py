@@ -22,6 +22,7 @@ KINDS = ("mosquitto",)
 # mosquitto_passwd's own. Guessing 160 random bits is not made harder by more, a login slower.
 _ITERATIONS = 101
 _SALT_BYTES = 12
+_NAMED = 5  # of the nodes that lack something
 
 
 def users(file: FleetFile) -> dict[str, str]:
@@ -31,6 +32,7 @@ def users(file: FleetFile) -> dict[str, str]:
     there for the host: nobody could watch the fleet.
     """
     problems = []
+    without = []
     found: dict[str, str] = {}
     made = credentials.load(credentials.path_for(file.path))
     if file.broker.user is None or file.broker.secret is None:
@@ -40,11 +42,14 @@ def users(file: FleetFile) -> dict[str, str]:
     for node in file.nodes.values():
         user, password = credentials.of(node, made)
         if user is None or password is None:
-            problems.append(
-                f"[node.{node.name}]: has no credentials: 'fieldhand provision {node.name}'"
-            )
+            without.append(node.name)
         elif found.setdefault(user, password) != password:
             problems.append(f"[node.{node.name}]: another has the user '{user}' and its password")
+    if without:
+        names = ", ".join(without[:_NAMED]) + (" ..." if len(without) > _NAMED else "")
+        problems.append(
+            f"{len(without)} nodes have no credentials: {names}: 'fieldhand provision --all'"
+        )
     if problems:
         raise ConfigError(str(file.path), problems)
     return found

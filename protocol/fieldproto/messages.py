@@ -11,7 +11,7 @@ Record = namedtuple("Record", ("dialect", "message", "kind", "node", "values", "
 
 # The extension key: what a payload may carry beyond its document - provenance, correlation and
 # answers. Off (`extras=False`) for a third-party backend that refuses unknown keys. What may be in
-# it: `fieldproto.uplink`; a command's has only `id`.
+# it: `fieldproto.uplink`; a command's has only `id`, or is new credentials: `fieldproto.downlink`.
 EXT = "_fh"
 MAX_ID = 64  # characters of a command's id
 
