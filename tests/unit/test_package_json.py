@@ -131,7 +131,7 @@ def test_mpremote_copies_what_build_has_put_into_files(
     monkeypatch.setenv("WIFI_PASSWORD", "hunter2")
     Path("fleet.toml").write_text(template.FLEET_TOML.replace("# node_host", "node_host"))
     assert main(["build", "01", "--with-secrets"]) == 0
-    mpremote(port, "cp", "-r", str(tmp_path / "build/01/files/."), ":")
+    mpremote(port, "cp", "-r", f"{tmp_path}/build/01/files/.", ":")
     script = (
         "import json\n"
         "from fieldnode import commands, version\n"
