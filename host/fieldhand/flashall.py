@@ -66,6 +66,7 @@ def assign(
         found = [port.device for port in ports.candidates() if port.likely]
     free = [port for port in found if port not in places.values()]
     strangers: list[str] = []
+    claims: dict[str, list[str]] = {}
     if free and identify is None:
         from fieldhand.esploader import identify
     for port in free:
@@ -77,15 +78,23 @@ def assign(
                 say(str(error))
             continue
         node = known[mac].node if mac in known else None
-        if node in missing and node not in places:
-            places[node] = port
+        if node in missing:
+            claims.setdefault(node, []).append(port)
         elif node is None:
             strangers.append(f"{port} ({title}, {mac})")
+    places.update({node: found[0] for node, found in claims.items() if len(found) == 1})
+    doubt = {
+        node: f"{len(found)} boards have been this node, say which: "
+        + " or ".join(f"--port {port}={node}" for port in found)
+        for node, found in claims.items()
+        if len(found) > 1
+    }
     hint = "plug its board in"
     if strangers:
         hint = f"if it is one of {', '.join(strangers)}, say --port PORT={{}}"
     return places, {
-        node: f"its board is not connected, or not known yet: {hint.format(node)}"
+        node: doubt.get(node)
+        or f"its board is not connected, or not known yet: {hint.format(node)}"
         for node in missing
         if node not in places
     }

@@ -283,7 +283,8 @@ class _Screen:
 
     def phase(self, node: str, name: str) -> None:
         if self._live:
-            self._bars.update(self._task(node, ""), description=f"{node}: {name}")
+            text = f"{node}: {name}"
+            self._bars.update(self._task(node, text), description=text)
         else:
             note(f"{node}: {name}")
 
