@@ -83,6 +83,7 @@ class Runner:
         """
         self._token = os.urandom(8).hex()
         self.raw = raw
+        self._last, self._binary, self._listens = b"", False, False
         modules = _modules()
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -133,7 +134,7 @@ class Runner:
         """It is about to enter the REPL."""
         self._readable()
         if self.raw:
-            self._hush = True
+            self._hush, self._last = True, b""
             self._unsent[:0] = _ENTER_RAW
             self._write()
 
