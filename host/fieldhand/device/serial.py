@@ -6,6 +6,7 @@ import ast
 import base64
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from fieldhand.device.errors import DeviceError, DeviceException
 
 if TYPE_CHECKING:
     from fieldhand.device.transport import Transport
-    from fieldhand.device.wire import Wire
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -26,6 +26,7 @@ EXEC_S = 10.0
 # The node may be in a system call that Ctrl-C does not end, a look-up of a name for one.
 _ATTENTION_S = 10.0
 _AFTER_RESET_S = 8.0
+_STEP_S = 3.0
 _AGAIN_S = 3.0  # at a REPL that answered before
 _RAW = b"raw REPL; CTRL-B to exit\r\n"
 _CHUNK = 2048  # bytes of a file in one piece of code; a third more as base64
@@ -201,8 +202,11 @@ class Device:
         """Restart MicroPython, with boot.py and without main.py. The watchdog goes on."""
         from fieldhand.device.transport import quiet
 
+        transport = self._need()
         with self._boundary(), quiet():
-            self._need().enter_raw_repl(soft_reset=True)
+            transport.enter_raw_repl(soft_reset=True)
+            if not _in_step(transport):
+                self._attention()
         self._walks = False
 
     def reset(self) -> None:
@@ -367,19 +371,14 @@ class Device:
 
     def _attention(self) -> None:
         """Stop what runs and get into the raw REPL."""
-        from fieldhand.device.transport import quiet
-
         transport = self._need()
-        wire = transport.serial
         heard = bytearray()
-        if not _raw_repl(wire, heard, _ATTENTION_S, every=0.5):
+        if not _raw_repl(transport, heard, _ATTENTION_S, every=0.5):
             # Ctrl-C comes through while MicroPython starts, however soon its program hangs.
             with contextlib.suppress(OSError):
-                wire.pulse_reset()
-            if not _raw_repl(wire, heard, _AFTER_RESET_S, every=0.1):
+                transport.serial.pulse_reset()
+            if not _raw_repl(transport, heard, _AFTER_RESET_S, every=0.1):
                 raise DeviceError(self.port, symptoms.of_silence(bytes(heard)))
-        with quiet():
-            transport.enter_raw_repl(soft_reset=False)
 
 
 def _open(port: str) -> Transport:
@@ -397,8 +396,9 @@ def _open(port: str) -> Transport:
         raise ports.explain(error, port) from error
 
 
-def _raw_repl(wire: Wire, heard: bytearray, seconds: float, every: float) -> bool:
+def _raw_repl(transport: Transport, heard: bytearray, seconds: float, every: float) -> bool:
     """Ask for the raw REPL again and again; what else comes is added to `heard`."""
+    wire = transport.serial
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         start = len(heard)
@@ -409,11 +409,24 @@ def _raw_repl(wire: Wire, heard: bytearray, seconds: float, every: float) -> boo
         until = time.monotonic() + max(every, 0.2)
         while time.monotonic() < until:
             heard += wire.some(0.05)
-            if _RAW in heard[max(0, start - len(_RAW)) :]:
-                while wire.some(0.05):  # the answers to what was asked more than once
-                    pass
+            if _RAW in heard[max(0, start - len(_RAW)) :] and _in_step(transport):
                 return True
     return False
+
+
+def _in_step(transport: Transport) -> bool:
+    """Whether the raw REPL does what it is told; what it had still to answer is behind us then."""
+    mark = os.urandom(4).hex()
+    transport.serial.write(f"print('{mark}')\x04".encode())
+    end = mark.encode() + b"\r\n\x04\x04>"
+    transport.deadline = time.monotonic() + _STEP_S
+    heard = transport.read_until(1, end)
+    transport.deadline = None
+    if not heard.endswith(end):
+        return False
+    transport.serial.push_back(b">")
+    transport.in_raw_repl = True
+    return True
 
 
 def _restart(transport: Transport) -> None:
@@ -423,13 +436,7 @@ def _restart(transport: Transport) -> None:
 
 def _back_to_repl(transport: Transport) -> bool:
     """After code that did not end, or of which we did not wait for the end."""
-    from fieldhand.device.transport import quiet
-
-    if not _raw_repl(transport.serial, bytearray(), _AGAIN_S, every=0.5):
-        return False
-    with quiet():
-        transport.enter_raw_repl(soft_reset=False)
-    return True
+    return _raw_repl(transport, bytearray(), _AGAIN_S, every=0.5)
 
 
 def _let_go_on(transport: Transport, *, ready: bool) -> None:
