@@ -314,23 +314,20 @@ def _logging(log: Log, progress: Progress | None) -> Iterator[None]:
         def set_verbosity(self, verbosity: str) -> None:
             pass
 
-    before = _current_logger()
+    restore = _logger_restorer()
     esptool_log.set_logger(Captured())
     try:
         yield
     finally:
-        _install(before)
+        restore()
 
 
-def _current_logger() -> Sequence[Any]:
-    try:
-        from esp_pylib.logger import EspLog
-    except ImportError:  # esptool before 5.3 has the logger itself
-        return ()
-    return (EspLog, EspLog.instance)
+def _logger_restorer() -> Callable[[], None]:
+    from esptool import logger
 
-
-def _install(before: Sequence[Any]) -> None:
-    if before:
-        owner, instance = before
-        owner.instance = instance
+    owner = getattr(logger, "EspLog", None)
+    if owner is None:  # esptool 5.1: `set_logger` changes the class of the one logger
+        kind = type(logger.log)
+        return lambda: setattr(logger.log, "__class__", kind)
+    instance = owner.instance
+    return lambda: setattr(owner, "instance", instance)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pty
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes.esp_images import MB, app_image, made
+from fakes.esp_images import MB, app_image, made, with_header
 from serial.tools import list_ports
 
 from fieldhand import cli, flash, flashall, fleetfile, mpy
@@ -153,6 +154,17 @@ def test_an_image_made_for_more_flash(run, project):
         assert code == 2
         assert "made for 8 MB of flash, and the board has 4 MB" in err
         assert untouched(blank)
+
+
+def test_an_image_for_a_later_chip_revision(run, project, board):
+    # min_chip_rev_full, ESP-IDF's esp_image_header_t: v9.0, which no ESP32 is.
+    image = with_header(made(), "esp32", 15, struct.pack("<HH", 900, 999))
+    (project / "late.bin").write_bytes(image)
+    before = board.flash.read(0, board.flash.size)
+    code, _, err = run("--port", board.port, "--yes", image="late.bin")
+    assert code == 2
+    assert "requires chip revision" in err and "half written" not in err and "force" not in err
+    assert board.flash.read(0, board.flash.size) == before
 
 
 # -- the port --

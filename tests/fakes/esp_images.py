@@ -1,5 +1,9 @@
 """MicroPython images for tests: headers, checksums and tables of the real ones, no code inside."""
 
+import hashlib
+
+from esptool.bin_image import LoadFirmwareImage
+
 from fieldhand.esp import image, layouts
 
 MB = 1 << 20
@@ -25,13 +29,14 @@ def app_image(chip="esp32", version="1.24.0"):
 
 
 def with_flash_size(data, chip, megabytes):
-    """The same image for another size of flash: the header is part of the appended SHA-256."""
-    import hashlib
+    """The same image for another size of flash."""
+    return with_header(data, chip, 3, bytes([data[3] & 0x0F | (megabytes.bit_length() - 1) << 4]))
 
-    from esptool.bin_image import LoadFirmwareImage
 
+def with_header(data, chip, at, change):
+    """The same image with other bytes in its header, which is part of the appended SHA-256."""
     head = bytearray(data)
-    head[3] = head[3] & 0x0F | (megabytes.bit_length() - 1) << 4
+    head[at : at + len(change)] = change
     length = LoadFirmwareImage(chip, bytes(data)).data_length
     head[length : length + 32] = hashlib.sha256(head[:length]).digest()
     return bytes(head)
