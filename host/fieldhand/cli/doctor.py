@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fieldhand.cli.common import (
-    NodeName,
     PortName,
     broker_option,
     emit,
@@ -23,6 +22,7 @@ from fieldhand.cli.common import (
     need_file,
     note,
 )
+from fieldhand.cli.console import Target
 
 if TYPE_CHECKING:
     from fieldhand.doctor.findings import Finding
@@ -35,7 +35,7 @@ _NARROW = 60
 
 
 @click.command(short_help="Say what is wrong with a node, and what to do about it.")
-@click.argument("target", metavar="NODE|PORT", type=NodeName())
+@click.argument("target", metavar="NODE|PORT", type=Target())
 @file_option
 @broker_option
 @click.option(
