@@ -67,6 +67,12 @@ class Console:
         with self._changed:
             return self._dropped + len(self._lines)
 
+    def since(self, mark: int, timeout: float) -> list[str]:
+        """The lines after `mark`; where there are none, those of the next `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._dropped + len(self._lines) > mark, timeout)
+            return list(self._lines)[max(0, mark - self._dropped) :]
+
     def wait(self, text: str, timeout: float, since: int = 0) -> str:
         """The first line after `since` (see `mark`) that contains `text`.
 
