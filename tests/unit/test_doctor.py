@@ -345,6 +345,14 @@ def test_what_a_status_tells(changes, line, state):
     assert finding.state == state and finding.advice, finding
 
 
+def test_a_node_that_measured_before_wi_fi_was_up_is_well():
+    told = STATUS | {"sensor_error": "rssi: Wi-Fi is not connected"}
+    assert by_name(report.judge(told, "0.1.0"))["sensors"].state == "ok"
+    told = STATUS | {"sensor_error": "rssi: Wi-Fi is not connected; dht22@4: no answer"}
+    finding = by_name(report.judge(told, "0.1.0"))["sensors"]
+    assert (finding.state, finding.text) == ("fail", "dht22@4: no answer")
+
+
 def test_a_dialect_that_tells_little_is_not_held_against_the_node():
     assert {f.state for f in report.judge({}, "0.1.0")} == {"ok", "skipped"}
 

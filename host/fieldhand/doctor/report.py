@@ -14,6 +14,13 @@ LEAST_BLOCK = 20_000  # in one piece for TLS, see system.py
 # ms of the longest turn of the loop. A write to flash is 100, a time server that is silent 1,000.
 LONG_LOOP = 3_000
 MAX_QUEUED = 20  # readings waiting while it is connected: they come faster than they leave
+_CAUSES = {
+    "power": "power-on (or a brown-out: the chip does not tell)",
+    "hard": "a reset",
+    "soft": "a restart of MicroPython",
+    "restart": "a restart that was ordered",
+    "deepsleep": "the end of a deep sleep",
+}
 _BAD_CAUSES = {
     "watchdog": "The loop hung: look at `fieldhand logs` with the node on a cable",
     "crash": "Look at the traceback: `fieldhand watch` shows the event, `fieldhand logs` the rest",
@@ -60,10 +67,9 @@ def _starts(values: Mapping[str, Any]) -> Finding:
     if cause is None:
         return skipped("last start", "not told in this dialect")
     up = f", {_span(uptime)} ago" if isinstance(uptime, int) else ""
-    text = f"by {cause}{up}"
+    text = f"by {_CAUSES.get(str(cause), cause)}{up}"
     if cause in _BAD_CAUSES:
         return warn("last start", text, _BAD_CAUSES[str(cause)], cause=cause, uptime_s=uptime)
-    # The chip does not tell MicroPython a brown-out from a power-on.
     return ok("last start", text, cause=cause, uptime_s=uptime)
 
 
@@ -92,9 +98,12 @@ def _radio(dbm: float) -> Finding:
 
 
 def _sensors(values: Mapping[str, Any]) -> Finding:
-    if values.get("sensor_error"):
+    failing = [text for text in str(values.get("sensor_error") or "").split("; ") if text]
+    # The first reading is taken before Wi-Fi is up; whoever says so is connected by now.
+    failing = [text for text in failing if not text.startswith("rssi: ")]
+    if failing:
         advice = "Check its wires; with the node on a cable: `fieldhand doctor NODE --port PORT`"
-        return fail("sensors", str(values["sensor_error"]), advice)
+        return fail("sensors", "; ".join(failing), advice)
     return ok("sensors", "none fails")
 
 
