@@ -63,7 +63,7 @@ def build(raw, fault, hal, nvs, crashes):
     node.session = session
     _connect(node, config, dialect, hal, clock)
     if won:
-        node.parts.append(load("fieldnode.slots").Trial(node, clock, nvs, won))
+        node.parts.append(load("fieldnode.slottrial").Trial(node, clock, nvs, won))
     for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
         config.pop(key, None)  # who needs it has it by now
     log.info("%s speaks %s" % (node.id, dialect.name))
@@ -75,8 +75,7 @@ def _slots(config, nvs):
     if not (nvs.get_str("net") or nvs.get_str("net_trial")):
         return None, None
     found = load("fieldnode.slots").use(config, nvs)
-    if not found[0]:
-        forget("fieldnode", "slots", "trial")
+    forget("fieldnode", "slots", "trial", "slottrial")
     return found
 
 

@@ -4,6 +4,8 @@ A slot is one blob, {"wifi": {"ssid", "password"}, "broker": {"host", "port", "u
 or parts of that, so that a power cut leaves it as it was or as it shall be. It lies over node.json
 and over what a cable brought to NVS; when those change, they win, and the slots are emptied. TLS
 and its certificate are node.json's alone: nothing that is sent can take them away.
+
+Loaded at the start of a node that has a slot, then forgotten; slottrial.py goes on with a trial.
 """
 
 import json
@@ -12,18 +14,15 @@ from binascii import crc32
 from fieldproto.jsonstrict import loads
 
 from . import log
-from .trial import CONFIRM_MS, REVERT_BOOTS, REVERT_MS
-
-KEPT = "net"
-TRIAL = "net_trial"
-_NONE = "{}"
+from .slottrial import KEPT, NONE, TRIAL, taken_back
+from .trial import REVERT_BOOTS
 
 
 def use(config, nvs):
     """Put into `config` what is in the slots.
 
-    Returns (slot, why): what the slot in force becomes if the trial is won, None without a trial;
-    the alert that new credentials were given up, or None.
+    Returns (slot, why): what the slot in force becomes if the trial is won, as JSON, None without
+    a trial; the alert that new credentials were given up, or None.
     """
     wifi, broker = config["wifi"], config["broker"]
     below = [wifi.get("ssid"), wifi.get("password"), broker.get("host"), broker["port"]]
@@ -43,15 +42,15 @@ def use(config, nvs):
     why = None
     try:
         if won == kept:  # the power went while they were put in force
-            nvs.set_str(TRIAL, _NONE)
+            nvs.set_str(TRIAL, NONE)
         elif not isinstance(boots, int) or boots >= REVERT_BOOTS:
-            nvs.set_str(TRIAL, _NONE)
-            why = _taken_back("%d starts brought no connection" % REVERT_BOOTS, won)
+            nvs.set_str(TRIAL, NONE)
+            why = taken_back("%d starts brought no connection" % REVERT_BOOTS, won)
         else:
             trial["boots"] = boots + 1
             nvs.set_str(TRIAL, json.dumps(trial))
             _lay(config, trial)
-            return won, None
+            return json.dumps(won), None
     except OSError as error:  # a trial that cannot be counted might never end
         log.warning("NVS: %s" % error)
     return None, why
@@ -59,7 +58,7 @@ def use(config, nvs):
 
 def _read(nvs, key, over):
     try:
-        slot = loads((nvs.get_str(key) or _NONE).encode())
+        slot = loads((nvs.get_str(key) or NONE).encode())
         for part in (slot, slot.get("wifi", slot), slot.get("broker", slot)):
             part.items()
         if slot.get("over", over) == over:
@@ -68,7 +67,7 @@ def _read(nvs, key, over):
     except (ValueError, AttributeError):
         log.warning("NVS: %s is damaged" % key)
     try:
-        nvs.set_str(key, _NONE)
+        nvs.set_str(key, NONE)
     except OSError as error:
         log.warning("NVS: %s" % error)
     return {}
@@ -78,64 +77,3 @@ def _lay(config, slot):
     if "wifi" in slot:
         config["wifi"] = slot["wifi"]  # whole: a name without a password is an open network
     config["broker"].update(slot.get("broker", {}))
-
-
-def _taken_back(why, slot):
-    names = [slot.get("wifi", {}).get("ssid"), slot["broker"].get("host")]
-    names = ", ".join([name for name in names if name])
-    text = "credentials taken back: %s with those of %s" % (why, names)
-    log.warning(text)
-    return {"severity": "warning", "message": text[:200]}
-
-
-class Trial:
-    """A part of the node, see there, and the last of them, for it takes itself away when won.
-
-    Without a connection that holds it takes the new credentials back by a restart, for which a
-    running pump is waited for.
-    """
-
-    def __init__(self, node, clock, nvs, won):
-        """`won`: see `use`."""
-        self._node = node
-        self._clock = clock
-        self._nvs = nvs
-        self._won = won
-        self._began_ms = clock.ms()
-
-    def step(self):
-        node, link = self._node, self._node.link
-        if node.restarting:
-            return  # perhaps to try others
-        if link.up:
-            if link.up_ms >= CONFIRM_MS:
-                self._keep()
-        elif self._clock.ms() - self._began_ms >= REVERT_MS:
-            if not node.running:
-                self._give_up(link.failure)
-
-    def _keep(self):
-        self._node.parts.remove(self)
-        try:
-            self._nvs.set_str(KEPT, json.dumps(self._won))  # first: there is no moment without
-            self._nvs.set_str(TRIAL, _NONE)
-        except OSError as error:  # then the next start has the same to prove
-            log.warning("NVS: %s" % error)
-            return
-        log.info("the new credentials have proved themselves")
-        self._node.notices.append("event", {"event": "credentials", "what": "kept"})
-
-    def _give_up(self, why):
-        try:
-            self._nvs.set_str(TRIAL, _NONE)
-        except OSError as error:  # then the count of the starts ends it
-            log.warning("NVS: %s" % error)
-        why = why or "no connection held for %d s" % (CONFIRM_MS // 1000)
-        self._node.notices.append("alert", _taken_back(why, self._won))
-        self._node.restart_after_replies()
-
-    def on_reading(self, ms, values):
-        pass
-
-    def report(self, status):
-        status["credentials"] = "on trial"

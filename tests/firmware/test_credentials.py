@@ -69,7 +69,8 @@ class Boot:
     def __init__(self, nvs, works, node_json=NODE_JSON):
         from fieldnode import identity
 
-        forget("fieldnode", "slots")  # what it imported has been forgotten since the last boot
+        # What they imported has been forgotten since the last boot.
+        forget("fieldnode", "slots", "slottrial", "trial")
         slots = load("fieldnode.slots")
         config = json.loads(json.dumps(node_json))
         identity.fill_secrets(config, nvs)
@@ -82,7 +83,9 @@ class Boot:
         link = bench.link
         link.up_ms, link.failure = 0, "Wi-Fi new: wrong password (202)"
         if won:
-            bench.node.parts.append(slots.Trial(bench.node, bench.clock, nvs, won))
+            bench.node.parts.append(
+                load("fieldnode.slottrial").Trial(bench.node, bench.clock, nvs, won)
+            )
         if self.given_up:
             bench.node.notices.append("alert", self.given_up)
         if works(self.way):
