@@ -75,7 +75,9 @@ def _slots(config, nvs):
     if not (nvs.get_str("net") or nvs.get_str("net_trial")):
         return None, None
     found = load("fieldnode.slots").use(config, nvs)
-    forget("fieldnode", "slots", "trial", "slottrial")
+    forget("fieldnode", "slots")
+    if not found[0]:
+        forget("fieldnode", "slottrial", "trial")
     return found
 
 
