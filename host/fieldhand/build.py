@@ -103,17 +103,14 @@ def secrets(file: FleetFile, node: NodeConfig) -> dict[str, str]:
         found["wifi_ssid"] = file.wifi.ssid
         if file.wifi.secret is not None:
             found["wifi_pass"] = file.wifi.secret.value()
-    made = None
-    if node.mqtt_user is None:
-        made = credentials.load(credentials.path_for(file.path)).get(node.name)
-    if made is not None:
-        return found | {"mqtt_user": made.user, "mqtt_pass": made.password}
-    user = node.mqtt_user or file.broker.user
-    secret = node.mqtt_secret if node.mqtt_user else file.broker.secret
-    if user:
+    user, password = credentials.of(node, credentials.load(credentials.path_for(file.path)))
+    if user is None and file.broker.user is not None:
+        user = file.broker.user
+        password = file.broker.secret.value() if file.broker.secret is not None else None
+    if user is not None:
         found["mqtt_user"] = user
-    if secret is not None:
-        found["mqtt_pass"] = secret.value()
+    if password is not None:
+        found["mqtt_pass"] = password
     return found
 
 
