@@ -32,6 +32,11 @@ class Crashes:
             self._strikes, self.count, self.fresh = int(strikes), int(count), fresh == "1"
         except ValueError:
             pass  # none, or damaged
+        if cause == "brownout":
+            try:
+                nvs.set_str("brownouts", str(int(nvs.get_str("brownouts") or 0) + 1))
+            except (OSError, ValueError):
+                pass  # NVS full, or damaged: it is for the doctor alone
         if cause == "watchdog":
             self._strike("the loop hung until the watchdog bit")
         self.safe = self._strikes >= CRASH_LIMIT

@@ -1,5 +1,6 @@
 """The hardware, as the rest of the node sees it. Only this file and main.py import `machine`."""
 
+import sys
 from time import gmtime, ticks_diff, ticks_ms, time
 
 import esp32
@@ -14,6 +15,9 @@ _PWM_HZ = 1000
 _NVS_MAX = 1024  # bytes of a blob: an id, a password, a traceback, the way to the broker
 _EPOCH_2000 = 946684800
 
+# Where the ROM's number of the last reset is, by the end of the chip's name: ESP-IDF,
+# RTC_CNTL_RESET_STATE_REG of components/soc/*/include/soc/rtc_cntl_reg.h.
+_ROM_CAUSE = (("ESP32", 0x3FF48034), ("S3", 0x60008038), ("C3", 0x60008038))
 _CAUSES = {
     machine.PWRON_RESET: "power",
     machine.HARD_RESET: "hard",
@@ -30,6 +34,14 @@ def _timers():
         return 2 if machine.Timer(2) is machine.Timer(0) else 4
     except ValueError:  # 1.25 and later
         return 2
+
+
+def brown_out():
+    """Whether MicroPython's power-on was a brown-out, which it calls so: the ROM's is 1."""
+    for end, at in _ROM_CAUSE:
+        if sys.implementation._machine.endswith(end):
+            return machine.mem32[at] & 63 != 1
+    return False
 
 
 class Hal:
@@ -91,7 +103,8 @@ class Hal:
 
     def reset_cause(self):
         """Why the node started: `cause` where somebody knows better than the chip."""
-        return self.cause or _CAUSES.get(machine.reset_cause(), "unknown")
+        cause = self.cause or _CAUSES.get(machine.reset_cause(), "unknown")
+        return "brownout" if cause == "power" and brown_out() else cause
 
     def largest_block(self):
         """Bytes of the largest block ESP-IDF can give, to TLS say; MicroPython's heap apart."""

@@ -13,7 +13,7 @@ FILE = "runs.json"
 _RETRY_MS = const(60000)  # a record that could not be written
 # Reset cause -> the end of a run that was under way. `machine.reset()` is what a crash ends in: an
 # ordered restart puts everything off beforehand.
-_CUT = {"hard": "crash", "soft": "restart", "unknown": "power"}
+_CUT = {"hard": "crash", "soft": "restart", "unknown": "power", "brownout": "power"}
 
 
 class Runs:

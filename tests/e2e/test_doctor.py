@@ -183,6 +183,31 @@ def test_crashes_in_a_row_are_told_with_the_last_line(pool):
     assert_fails(pool.finding("crashes"), "3 in a row", "ENODEV", "safe mode")
 
 
+@pytest.mark.parametrize(
+    ("chip", "at", "rom", "cause"),
+    [
+        ("Generic ESP32 module with ESP32", 0x3FF48034, 1, "power"),
+        ("Generic ESP32 module with ESP32", 0x3FF48034, 12, "brownout"),
+        ("Generic ESP32 module with ESP32", 0x3FF48034, 15, "brownout"),
+        ("Generic ESP32S3 module with ESP32S3", 0x60008038, 15, "brownout"),
+        ("ESP32C3 module with ESP32C3", 0x60008038, 1, "power"),
+        ("Another board with ESP32C6", 0, 15, "power"),  # its register is not known
+    ],
+)
+def test_the_node_tells_a_brown_out_by_the_chip_s_register(pool, chip, at, rom, cause):
+    code = f"""
+import machine
+from fieldnode import hal
+class Chip:
+    class implementation:
+        _machine = {chip!r}
+hal.sys = Chip
+machine.mem32 = {{{at}: {rom} | 0x30C0}}
+print({scripts.MARK!r} + '{{"cause": "%s"}}' % hal.Hal().reset_cause())
+"""
+    assert scripts.parse("", pool.executor.exec(code, 10)) == {"cause": cause}
+
+
 def test_wrong_password(pool):
     pool.node.faults.wifi("wrong_password")
     assert_fails(pool.finding("Wi-Fi"), "wrong password (202)", "dBm", "WIFI_PASSWORD")

@@ -55,6 +55,16 @@ class Health_:
         return self.bench.node.reports.status()
 
 
+def test_brown_outs_are_counted_and_are_no_crashes():
+    nvs = FakeNvs()
+    for cause in ("power", "brownout", "hard", "brownout"):
+        start = Crashes(nvs, cause)
+    assert nvs.get_str("brownouts") == "2"
+    assert not start.safe and start.count == 0
+    nvs.set_str("brownouts", "damaged")
+    Crashes(nvs, "brownout")  # does not keep the node from its start
+
+
 def test_a_first_start_is_an_ordinary_one():
     start = Crashes(FakeNvs(), "power")
     assert not start.safe and not start.fresh and start.count == 0

@@ -56,6 +56,13 @@ def test_a_brown_out_is_told_from_a_power_on(cause, rom, state, words):
     assert (finding.state, words in finding.text) == (state, True), finding
 
 
+def test_brown_outs_of_the_past_are_a_warning():
+    result = {"cause": "HARD", "rom": 12, "brownouts": "4"}
+    finding = by_name(power.judge(result))["power"]
+    assert finding.state == "warn" and "4 brown-outs so far" in finding.text
+    assert finding.data["brownouts"] == 4
+
+
 @pytest.mark.parametrize(
     ("kept", "state"),
     [
@@ -329,6 +336,7 @@ def test_a_status_that_is_well():
         ({"safe_mode": True, "crashes": 3}, "crashes", "fail"),
         ({"crashes": 1}, "crashes", "warn"),
         ({"reset_cause": "watchdog"}, "last start", "warn"),
+        ({"reset_cause": "brownout"}, "last start", "warn"),
         ({"free_memory": 9_000}, "memory", "warn"),
         ({"largest_block": 9_000}, "memory", "warn"),
         ({"loop_ms": 5_000}, "memory", "warn"),

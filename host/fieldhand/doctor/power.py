@@ -1,8 +1,8 @@
 """Why the board started, and whether its supply holds.
 
-MicroPython calls a brown-out a power-on (ports/esp32/modmachine.c, `mp_machine_reset_cause`), and
-nothing counts them. The chip's own register tells them apart until the next reset: a power-on is 1
-there; a brown-out is 15, or, where ESP-IDF's interrupt restarts the chip, a software reset (12).
+MicroPython calls a brown-out a power-on (ports/esp32/modmachine.c, `mp_machine_reset_cause`). The
+chip's own register tells them apart until the next reset: a power-on is 1 there; a brown-out is 15,
+or, where ESP-IDF's interrupt restarts the chip, a software reset (12). By it the node counts them.
 """
 
 from __future__ import annotations
@@ -54,16 +54,20 @@ def judge(result: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _reset(result: Mapping[str, Any]) -> Finding:
     cause, rom = str(result.get("cause", "unknown")), result.get("rom")
-    data = {"cause": cause, "rom": rom}
+    count = int(result["brownouts"]) if str(result.get("brownouts", "")).isdigit() else 0
+    data = {"cause": cause, "rom": rom, "brownouts": count}
+    so_far = f"; {count} brown-outs so far" if count else ""
     if rom == _BROWN_OUT or cause == "PWRON" and rom not in (None, _POWER_ON):
-        text = "the last start was a brown-out: the voltage broke down"
+        text = f"the last start was a brown-out: the voltage broke down{so_far}"
         return fail("power", text, _WEAK, **data)
     word = _WORDS.get(cause, "unknown")
     if cause == "WDT":
         advice = "The loop hung, or C code did: look at `fieldhand logs` for what came before"
         return warn("power", f"started by its {word}", advice, **data)
     known = "" if cause != "PWRON" or rom else "; a brown-out would look the same here"
-    return ok("power", f"started by {word}{known}", **data)
+    if count:
+        return warn("power", f"started by {word}{so_far}", _WEAK, **data)
+    return ok("power", f"started by {word}{known}, no brown-out so far", **data)
 
 
 def _crashes(kept: str) -> tuple[int, int, str]:

@@ -15,7 +15,7 @@ LEAST_BLOCK = 20_000  # in one piece for TLS, see system.py
 LONG_LOOP = 3_000
 MAX_QUEUED = 20  # readings waiting while it is connected: they come faster than they leave
 _CAUSES = {
-    "power": "power-on (or a brown-out: the chip does not tell)",
+    "power": "power-on",
     "hard": "a reset",
     "soft": "a restart of MicroPython",
     "restart": "a restart that was ordered",

@@ -22,7 +22,7 @@ def run(arguments, result):
         result["rom"] = machine.mem32[address] & 63
     nvs = esp32.NVS("fieldhand")
     buffer = bytearray(1024)
-    for name in ("boot", "crashes"):
+    for name in ("boot", "crashes", "brownouts"):
         try:
             result[name] = bytes(buffer[: nvs.get_blob(name, buffer)]).decode()
         except (OSError, ValueError):
