@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # A line without an end, such as the REPL's prompt, is shown after this long.
 _IDLE_S = 0.5
-_RETRY_S = 0.5
+_RETRY_S = 0.1  # a board starts within a second
 MAX_LINE = 4096  # bytes; a longer line is cut in pieces
 _JUDGED = 400  # bytes without one readable line, after which somebody is told
 _OWN = re.compile(r"^(?P<level>[IWE]) (?P<uptime>\d+\.\d{3}) ")

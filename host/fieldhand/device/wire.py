@@ -27,12 +27,13 @@ class Wire:
             options |= {"exclusive": True, "write_timeout": _WRITE_S}
         self.port = serial.serial_for_url(port, **options)
         self._ahead = bytearray()
+        self._dead = False
 
     def some(self, seconds: float = _POLL_S) -> bytes:
         """What has come, at most `seconds` from now; empty where nothing has."""
         deadline = time.monotonic() + seconds
         while not self._ahead:
-            self._ahead += self.port.read(max(1, self.port.in_waiting))
+            self._fill()
             if time.monotonic() >= deadline:
                 break
         found, self._ahead = bytes(self._ahead), bytearray()
@@ -44,10 +45,17 @@ class Wire:
     def read(self, size: int = 1) -> bytes:
         deadline = time.monotonic() + READ_S
         while len(self._ahead) < size and time.monotonic() < deadline:
-            self._ahead += self.port.read(max(1, self.port.in_waiting))
+            self._fill()
         found = bytes(self._ahead[:size])
         del self._ahead[:size]
         return found
+
+    def _fill(self) -> None:
+        try:
+            self._ahead += self.port.read(max(1, self.port.in_waiting))
+        except OSError:
+            self._dead = True
+            raise
 
     def inWaiting(self) -> int:
         return len(self._ahead) + int(self.port.in_waiting)
@@ -66,8 +74,9 @@ class Wire:
         self.port.rts = False
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.port.rts = False
-            self.port.dtr = False
+        if not self._dead:  # a URL would wait for an answer
+            with contextlib.suppress(OSError):
+                self.port.rts = False
+                self.port.dtr = False
         with contextlib.suppress(OSError):
             self.port.close()
