@@ -280,7 +280,8 @@ def _kind(error: BaseException) -> str:
             number = int(match[1] or match[2])
         if number in _KINDS:
             return _KINDS[number]
-        if "exclusively lock" in text or "in use by another program" in text:
+        # The last: a network port that answers nobody, since another one has it.
+        if re.search(r"exclusively lock|in use by another program|to support RFC2217", text):
             return "busy"
         if _GONE_TEXT.search(text):
             return "gone"

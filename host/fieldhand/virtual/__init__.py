@@ -10,8 +10,8 @@ with VirtualBoard("esp32", flash="flash.bin") as board:
 Two ports show one UART. `port` has the reset lines: DTR and RTS work EN and IO0 as the DevKit's two
 transistors do. `pty` has none, as no pseudo-terminal does; there, a SYNC packet of esptool stands
 for the reset with the BOOT button held, and closing the port while in download mode for the reset
-afterwards. The network port takes one connection at a time; a second one is told so and closed,
-which pyserial words as "Remote does not seem to support RFC2217".
+afterwards. The network port takes one connection at a time; a second one gets no answer, which
+pyserial words after 3 s as "Remote does not seem to support RFC2217".
 
 Real: what esptool and mpremote send and get; the flash, a file that holds what was written when the
 power fails; bootloader, partition table and program checked before they run; the file system and

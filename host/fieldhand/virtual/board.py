@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -172,7 +173,8 @@ class VirtualBoard:
             try:
                 self._server, self._number = await rfc2217.listen(self._uart, self._number)
             except OSError as error:
-                raise FieldhandError(f"port {self._number}: {error.strerror}") from None
+                reason = os.strerror(error.errno or 0)
+                raise FieldhandError(f"port {self._number}: {reason}") from None
             self._pty = PtyPort(self._loop, self._uart)
             self._uart.ports.append(self._pty)
             self._note = runtime.register(

@@ -21,7 +21,7 @@ _BOARDS = {
 _SAYS_ITS_BUILD = (1, 25)
 _FLASH_SIZE = 4 << 20
 # Modules in the official images that nodes import, and that a virtual board has as well.
-_FROZEN = ("dht", "ds18x20", "ntptime", "onewire", "ssl", "umqtt/robust", "umqtt/simple")
+_FROZEN = ("dht", "ds18x20", "ntptime", "onewire", "ssl", "umqtt/simple")
 
 
 def standin_image(chip: str = "esp32", version: str | None = None, variant: str = "") -> bytes:

@@ -9,7 +9,8 @@ from fieldhand import paths
 from fieldhand.virtual.uart import Side
 
 _IAC = b"\xff"
-_BUSY = b"this port is open already\r\n"
+# How long a second host is left without an answer: pyserial gives up after 3 s.
+_REFUSAL_S = 10.0
 
 
 class NetworkPort(asyncio.Protocol):
@@ -28,8 +29,8 @@ class NetworkPort(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._open = self._side.opened(self)
         if not self._open:
-            self._transport.write(_BUSY)
-            self._transport.close()
+            # Closing it would show as a broken cable.
+            asyncio.get_running_loop().call_later(_REFUSAL_S, self._transport.abort)
             return
         self._normal = rfc2217.M_NORMAL
         self._manager = rfc2217.PortManager(_Settings(self._side), self._transport, None)
