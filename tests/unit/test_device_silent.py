@@ -69,15 +69,11 @@ def test_no_repl(board, said, words):
 
 def test_a_repl_that_falls_silent_ends_in_a_message(board, monkeypatch):
     """It says that it takes code, and never does."""
-    from fieldhand.device import wire
-
-    monkeypatch.setattr(wire, "READ_S", 0.3)
-    monkeypatch.setattr(serial, "EXEC_S", 0.5)
-    monkeypatch.setattr(serial, "_AGAIN_S", 0.2)
+    monkeypatch.setattr(serial, "_STEP_S", 0.2)
     port, answer = board
     raw = b"raw REPL; CTRL-B to exit\r\n>"
     answer(lambda data: raw if data.endswith(b"\x01") and b"\x05" not in data else b"")
-    with pytest.raises(DeviceError, match="not done in 0.5 s"), Device(port):
+    with pytest.raises(DeviceError, match="does nothing that it is told"), Device(port):
         pass
 
 

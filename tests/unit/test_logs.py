@@ -75,6 +75,14 @@ def test_the_command_prints_json_with_the_source_line(capsys):
     os.close(theirs)
 
 
+def test_a_port_without_reset_lines_cannot_reset(capsys):
+    ours, theirs = pty.openpty()
+    assert main(["logs", os.ttyname(theirs), "--seconds", "1", "--reset"]) != 0
+    assert "has no reset lines: press EN" in capsys.readouterr().err
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_a_word_that_is_no_node_and_no_port(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["init"]) == 0

@@ -105,9 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int:
     from fieldhand import errors
     from fieldhand.device.errors import DeviceError
+    from fieldhand.ports import PortError
 
     if isinstance(error, DeviceError):
         return EXIT_FAILED
+    if isinstance(error, PortError) and error.kind in ("gone", "silent"):
+        return EXIT_FAILED  # in the midst of it
     if isinstance(error, errors.BrokerUnavailable):
         return EXIT_BROKER
     if isinstance(error, errors.CommandTimeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def follow(
                 tell(f"{port} is back")
                 lost = False
             if reset:
-                wire.pulse_reset()
+                _reset(wire, port)
                 reset = False
             yield from _until(wire, deadline, tell)
             return
@@ -123,6 +124,15 @@ def follow(
         if deadline is not None and time.monotonic() >= deadline:
             return
         time.sleep(_RETRY_S)
+
+
+def _reset(wire: Wire, port: str) -> None:
+    try:
+        wire.pulse_reset()
+    except OSError as error:
+        if error.errno != errno.ENOTTY:
+            raise
+        raise ports.PortError(f"{port}: has no reset lines: press EN instead", port) from None
 
 
 def _until(wire: Wire, deadline: float | None, tell: Callable[[str], None]) -> Iterator[Line]:

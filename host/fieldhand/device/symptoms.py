@@ -52,6 +52,8 @@ def of_silence(heard: bytes) -> str:
             "the node runs, but does not stop for Ctrl-C: press EN and repeat at once. Are TX "
             "and RX of another device on GPIO1 and GPIO3?"
         )
+    if b"raw REPL; CTRL-B" in heard:
+        return "its REPL answers and then does nothing that it is told: press EN and repeat"
     said = _last_line(heard)
     return f"something other than MicroPython answers{said}: `fieldhand flash NODE` replaces it"
 
