@@ -1,9 +1,13 @@
 """`fieldhand deploy` and `logs` on a board: the real MicroPython behind a serial port."""
 
+import hashlib
 import json
+import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -312,6 +316,35 @@ def take(lines: Iterator[logs.Line], text: str) -> list[logs.Line]:
     return found
 
 
+def test_repl_is_mpremotes_on_a_terminal(bench):
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "fieldhand.cli", "repl", "-p", bench.board.port]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        said(ours, b"Ctrl-]")
+        os.write(ours, b"\x03")
+        said(ours, b">>> ")
+        os.write(ours, b"40 + 2\r")
+        said(ours, b"42\r\n>>> ")
+        os.write(ours, b"\x04\x1d")  # soft reset: the node starts; leave
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert bench.reports()
+
+
+def said(terminal: int, text: bytes) -> None:
+    heard = b""
+    deadline = time.monotonic() + 30
+    while text not in heard:
+        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"no {text!r} in {heard!r}"
+        heard += os.read(terminal, 4096)
+
+
 @pytest.mark.parametrize("command", ["deploy", "repl"])
 def test_without_mpremote_it_says_how_to_get_it(bench, command):
     arguments = [command, NODE, "-f", str(bench.fleet), "-p", bench.board.port]
@@ -325,6 +358,4 @@ def test_without_mpremote_it_says_how_to_get_it(bench, command):
 
 
 def sha256(data: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
