@@ -264,9 +264,9 @@ class Wire:
         self._hears = asyncio.Event()
         self._hears.set()
 
-    async def open(self) -> None:
+    async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", 0)
+        self._server = await loop.create_server(self._accept, host, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
