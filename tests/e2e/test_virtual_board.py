@@ -336,6 +336,37 @@ def test_nvs_that_was_flashed_and_a_program_that_ends(tmp_path):
         assert board.nvs == {"fieldhand": {"id": b"pool", "slot": -3}}
 
 
+def test_the_program_is_the_one_that_was_flashed_and_knows_a_brown_out(tmp_path):
+    code = (
+        b"import machine, sys\nprint('I', sys.implementation[:3], machine.mem32[0x60008038] & 63)\n"
+    )
+    with flashed(tmp_path, {"main.py": code}, chip="esp32c3") as board:
+        me = "I ('micropython', (1, 28, 0, ''), 'ESP32C3 module with ESP32C3') "
+        board.wait_console(me + "1", 20)  # ESP32-C3 Technical Reference Manual, reset source 0x01
+        mark = board.console.mark()
+        board.brown_out()
+        board.console.wait("rst:0xf (BROWNOUT_RST)", 10, mark)
+        board.console.wait(me + "15", 20, mark)
+
+
+def test_more_than_nvs_holds_is_refused(tmp_path):
+    code = b"""
+import esp32
+nvs = esp32.NVS("full")
+try:
+    for n in range(200):
+        nvs.set_blob("k%d" % n, bytes(100))
+        nvs.commit()
+except OSError as error:
+    print("refused", error, n)
+"""
+    with flashed(tmp_path, {"main.py": code}) as board:
+        # ESP_ERR_NVS_NOT_ENOUGH_SPACE
+        line = board.wait_console("refused", 20)
+        assert "ESP_ERR_NVS_NOT_ENOUGH_SPACE" in line and "4357" in line
+        assert len(board.nvs["full"]) == int(line.rpartition(" ")[2])
+
+
 def test_a_file_system_that_is_neither_blank_nor_whole(tmp_path):
     data = bytearray(contents("esp32", {}))
     data[0x200000:0x202000] = bytes(0x2000)  # both copies of the root directory

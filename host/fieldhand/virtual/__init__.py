@@ -21,9 +21,9 @@ the console; pins, timers, watchdog, sensors of the simulator (`fieldhand.sim`).
 Different from a board on a desk:
 
 - The program's machine code is not run. MicroPython is this machine's (`micropython`, 1.28 or
-  newer), 64 bits wide, so `sys.implementation`, `sys.platform`, `os.uname()` and the banner are its
-  own, whatever version was flashed; objects and heap are twice as large, floats are doubles; code
-  is some 50 times as fast.
+  newer), 64 bits wide: objects and heap are twice as large, floats are doubles, code is some 50
+  times as fast. `sys.implementation` is that of what was flashed; the banner is not,
+  and there is no `os.uname()`.
 - Frozen modules are dht, ds18x20, ntptime, onewire and umqtt.simple, and what the unix port has; no
   bluetooth, espnow, neopixel, aioespnow, webrepl.
 - Sockets, DNS and TLS are this machine's. Wi-Fi decides what `network.WLAN` says, not whether
@@ -36,7 +36,7 @@ Different from a board on a desk:
   the UART's.
 - `esp32.Partition` reads, writes and finds; updates over the air and `set_boot` are refused.
 - Sleep: `lightsleep` is a pause. A pin does not wake the chip.
-- Outputs and relays keep no state while unplugged; brown-outs do not happen.
+- A cut closes the sockets, so a broker knows at once, where it waits for the keepalive of a board.
 """
 
 from fieldhand.virtual.board import VirtualBoard

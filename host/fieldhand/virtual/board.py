@@ -20,7 +20,7 @@ from fieldhand.esp import ImageError, littlefs, nvs, partitions
 from fieldhand.esp.partitions import Partition
 from fieldhand.sim.board import CHIPS, Board, Hooks, Store
 from fieldhand.sim.console import Console
-from fieldhand.sim.protocol import Reset
+from fieldhand.sim.protocol import ChipError, Reset
 from fieldhand.sim.radio import Station, check_fault
 from fieldhand.sim.supervisor import Supervisor
 from fieldhand.sim.wiring import Wiring, derive
@@ -105,6 +105,7 @@ class VirtualBoard:
         self._booted: bootrom.Booted | None = None
         self._wiring = wiring  # None: what the node.json in the flash says
         self._config: Any = None
+        self._reset = ""  # the last one, as the ROM calls it
         self._wall_clock = wall_clock
         self._ntp = True
         self._station = Station(self._loop, wifi_delay, lambda: None)
@@ -212,6 +213,16 @@ class VirtualBoard:
     def power_cut(self) -> None:
         """The power fails for a moment, the ports stay (a hub, or a board with its own supply)."""
         self._do(lambda: self._start(Reset.POWER_ON) if self._server else None)
+
+    def brown_out(self) -> None:
+        """The voltage breaks down under load, and comes back."""
+
+        def fail() -> None:
+            if self._server is not None and self.state in ("running", "repl"):
+                self._say(b"\r\nBrownout detector was triggered\r\n\r\n")
+                self._start(Reset.POWER_ON, brown_out=True)
+
+        self._do(fail)
 
     def press_reset(self) -> None:
         """The EN button."""
@@ -372,12 +383,13 @@ class VirtualBoard:
             rom.close()
         self._runner.kill()
 
-    def _start(self, cause: Reset, *, download: bool = False) -> None:
+    def _start(self, cause: Reset, *, download: bool = False, brown_out: bool = False) -> None:
         """The chip begins anew, in download mode or from flash."""
         self._stop()
         self._hardware.reset(cause)
         download = download or (cause is Reset.POWER_ON and not self._lines.io0)
-        self._say(bootrom.greeting(self._facts, cause, download=download).encode())
+        self._reset = bootrom.reset_text(self._facts, cause, brown_out=brown_out)
+        self._say(bootrom.greeting(self._facts, self._reset, download=download).encode())
         if download:
             from fieldhand.virtual.rom import DownloadMode
 
@@ -401,7 +413,13 @@ class VirtualBoard:
         self._rewire()
         self.state = "running"
         self._runner.start(
-            self.flash.path, self.partitions, self._booted.app.name, self.heap, raw=raw
+            self.flash.path,
+            self.partitions,
+            self._booted.app.name,
+            self.heap,
+            release=self._booted.release,
+            cause=int(self._reset.split()[0], 16),
+            raw=raw,
         )
 
     def _load_nvs(self) -> None:
@@ -416,8 +434,14 @@ class VirtualBoard:
 
     def _nvs_changed(self) -> None:
         part = partitions.find(self.partitions, "nvs")
-        if part is not None:
-            self.flash.write(part.offset, nvs.write(self._hardware.nvs, part.size))
+        if part is None:
+            return
+        try:
+            data = nvs.write(self._hardware.nvs, part.size)
+        except ImageError:
+            self._load_nvs()
+            raise ChipError(-0x1105, "ESP_ERR_NVS_NOT_ENOUGH_SPACE") from None
+        self.flash.write(part.offset, data)
 
     def _rewire(self) -> None:
         """Hang on the pins what the node.json in the flash says."""
@@ -484,7 +508,8 @@ class VirtualBoard:
         self._say(text.encode())
 
         def again() -> None:
-            self._say(bootrom.greeting(self._facts, None).encode())
+            reset = bootrom.reset_text(self._facts, None)
+            self._say(bootrom.greeting(self._facts, reset).encode())
             self._boot_loop(text)
 
         self._later = self._loop.call_later(_LOOP_S, again)

@@ -8,6 +8,7 @@ resets it, for ever.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
 _HASH_APPENDED = 23  # byte of the header
 _CHIP_ID = 12
+_VERSION = re.compile(rb"MicroPython v(\d+\.\d+\.\d+)")
+_MACHINE = re.compile(rb"(?:Generic )?ESP32\w* module with ESP32\w*")
+_BUILD = re.compile(rb"\b(ESP32_GENERIC(?:_[A-Z0-9]+)?(?:-[A-Z0-9_]+)?)\0")
 _INVALID_HEADERS = 8  # lines until the watchdog comes
 
 
@@ -40,6 +44,7 @@ class Chip:
     download: str
     causes: dict[Reset, str]
     watchdog: str  # the reset that ends each round of a boot loop
+    brown_out: str
 
 
 _MODERN = {
@@ -63,6 +68,7 @@ CHIPS = {
             Reset.DEEPSLEEP: "0x5 (DEEPSLEEP_RESET)",
         },
         "0x10 (RTCWDT_RTC_RESET)",
+        "0xf (RTCWDT_BROWN_OUT_RESET)",
     ),
     "esp32s3": Chip(
         9,
@@ -73,6 +79,7 @@ CHIPS = {
         "0x0 (DOWNLOAD(USB/UART0))",
         _MODERN,
         "0x7 (TG0WDT_SYS_RST)",
+        "0xf (BROWNOUT_RST)",
     ),
     "esp32c3": Chip(
         5,
@@ -83,6 +90,7 @@ CHIPS = {
         "0x4 (DOWNLOAD(USB/UART0/1))",
         _MODERN,
         "0x7 (TG0WDT_SYS_RST)",
+        "0xf (BROWNOUT_RST)",
     ),
 }
 
@@ -97,11 +105,14 @@ class BootFailure(FieldhandError):
 
 @dataclass(frozen=True)
 class Booted:
-    """What the bootloader hands over to: the app, the whole table; `text` is what was said."""
+    """What the bootloader hands over to; `text` is what was said.
+
+    `release`: what the program says of itself, as MicroPython's "version;machine;build".
+    """
 
     text: str
     app: Partition
-    partitions: tuple[Partition, ...]
+    release: str
 
 
 def chip(name: str) -> Chip:
@@ -113,9 +124,15 @@ def chip(name: str) -> Chip:
         raise FieldhandError(f"chip '{name}' is not one of {known}") from None
 
 
-def greeting(chip: Chip, cause: Reset | None, *, download: bool = False) -> str:
-    """The first lines after a reset; `cause` None: the watchdog of a boot loop."""
-    reset = chip.watchdog if cause is None else chip.causes[cause]
+def reset_text(chip: Chip, cause: Reset | None, *, brown_out: bool = False) -> str:
+    """Number and name of a reset; `cause` None: by the watchdog of a boot loop."""
+    if brown_out:
+        return chip.brown_out
+    return chip.watchdog if cause is None else chip.causes[cause]
+
+
+def greeting(chip: Chip, reset: str, *, download: bool = False) -> str:
+    """The first lines after a reset, of `reset_text`."""
     if download:
         return f"{chip.greeting}rst:{reset},boot:{chip.download}\r\nwaiting for download\r\n"
     return f"{chip.greeting}rst:{reset},boot:{chip.boot}\r\n"
@@ -153,8 +170,16 @@ def boot(chip: Chip, flash: Flash) -> Booted:
         except BootFailure as failure:
             said += failure.text
             continue
-        return Booted(said, app, table)
+        return Booted(said, app, _release(flash.read(app.offset, app.size)))
     raise BootFailure(f"{said}E (120) boot: No bootable app partitions in the partition table\r\n")
+
+
+def _release(program: bytes) -> str:
+    version = _VERSION.search(program)
+    machine = _MACHINE.search(program)
+    build = _BUILD.search(program)
+    found = (version and version[1], machine and machine[0], build and build[1])
+    return ";".join(part.decode() if part else "" for part in found)
 
 
 def _apps(table: tuple[Partition, ...], flash: Flash) -> list[Partition]:

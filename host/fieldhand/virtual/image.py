@@ -18,6 +18,11 @@ _BOARDS = {
     "esp32s3": "ESP32_GENERIC_S3",
     "esp32c3": "ESP32_GENERIC_C3",
 }
+_MACHINES = {
+    "esp32": "Generic ESP32 module with ESP32",
+    "esp32s3": "Generic ESP32S3 module with ESP32S3",
+    "esp32c3": "ESP32C3 module with ESP32C3",
+}
 _SAYS_ITS_BUILD = (1, 25)
 _FLASH_SIZE = 4 << 20
 # Modules in the official images that nodes import, and that a virtual board has as well.
@@ -34,7 +39,7 @@ def standin_image(chip: str = "esp32", version: str | None = None, variant: str 
         raise FieldhandError(f"chip '{chip}' is not one of {', '.join(_BOARDS)}")
     version = version or VERSIONS[chip]
     release = tuple(int(part) for part in version.split(".")[:2])
-    texts = [f"MicroPython v{version} on 2024-10-25; Generic module with {chip.upper()}"]
+    texts = [f"MicroPython v{version} on 2024-10-25", _MACHINES[chip]]
     if release >= _SAYS_ITS_BUILD:
         texts.append(_BOARDS[chip] + (f"-{variant}" if variant else ""))
     texts += [f"{name}.py" for name in _FROZEN]

@@ -20,6 +20,7 @@ from fieldhand.sim.console import Console
 from fieldhand.sim.supervisor import Supervisor
 
 _READ_SIZE = 65536
+_READS, _PAUSE_S = 16, 0.02  # of 4 kB each
 _MAX_INPUT = 64 * 1024  # a UART keeps 256 bytes, and loses the rest
 _CTRL_C = b"\x03"
 _ENTER_RAW = b"\x01"
@@ -63,6 +64,7 @@ class Runner:
         self._hush = False  # until the raw REPL says it is there
         self._last = b""
         self._binary = False
+        self._pause: asyncio.TimerHandle | None = None
 
     @property
     def pid(self) -> int | None:
@@ -75,11 +77,14 @@ class Runner:
         running: str,
         heap: str,
         *,
+        release: str,
+        cause: int,
         raw: bool,
     ) -> None:
         """Run boot.py and, unless `raw`, main.py; then the REPL, the raw one if `raw`.
 
-        Raises MissingPart.
+        `release` is what it says of itself, "version;machine;build", or ";;"; `cause` the ROM's of
+        the last reset. Raises MissingPart.
         """
         self._token = os.urandom(8).hex()
         self.raw = raw
@@ -94,6 +99,8 @@ class Runner:
             "FIELDHAND_FLASH": str(flash.absolute()),
             "FIELDHAND_PARTITIONS": ";".join(_entry(part) for part in partitions),
             "FIELDHAND_RUNNING": running,
+            "FIELDHAND_RELEASE": release,
+            "FIELDHAND_CAUSE": str(cause),
             "FIELDHAND_MAIN": "" if raw else "1",
         }
         self._tty, slave = os.openpty()
@@ -193,7 +200,10 @@ class Runner:
         return bool(caught >> (signal.SIGINT - 1) & 1)
 
     def _readable(self) -> None:
-        while self._tty >= 0:
+        self._pause = None
+        for _ in range(_READS):
+            if self._tty < 0:
+                return
             try:
                 data = os.read(self._tty, _READ_SIZE)
             except BlockingIOError:
@@ -204,6 +214,14 @@ class Runner:
             if not data:
                 return
             self._printed(data)
+        # A UART is slower; others in this loop get their turn.
+        if self._process is not None:
+            self._loop.remove_reader(self._tty)
+            self._pause = self._loop.call_later(_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._loop.add_reader(self._tty, self._readable)
+        self._readable()
 
     def _printed(self, data: bytes) -> None:
         seen = self._last + data
@@ -236,6 +254,8 @@ class Runner:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._hush = False
+        if self._pause is not None:
+            self._pause.cancel()
         self._readable()
         self._loop.remove_reader(self._tty)
         self._loop.remove_writer(self._tty)

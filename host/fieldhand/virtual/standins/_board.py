@@ -6,6 +6,7 @@ its _boot.py, flashbdev.py and inisetup.py do.
 
 import os
 import sys
+from collections import namedtuple
 
 import _sim
 import micropython
@@ -37,6 +38,11 @@ _table = [
     )
 ]
 _running = os.getenv("FIELDHAND_RUNNING")
+# What the flashed MicroPython says of itself: version, machine, build ("" if none).
+_release = os.getenv("FIELDHAND_RELEASE").split(";")
+# RTC_CNTL_RESET_STATE_REG: why the ROM was started; 0x60008038 is the S3's and the C3's.
+_CAUSES = (0x3FF48034, 0x60008038)
+_cause = int(os.getenv("FIELDHAND_CAUSE"))
 _main = os.getenv("FIELDHAND_MAIN")  # "" after a soft reset in the raw REPL
 
 
@@ -104,6 +110,36 @@ class Partition:
         return Partition(slots[(slots.index(_running) + 1) % len(slots)])
 
 
+class _Memory:
+    """`machine.mem32`: the one register that nodes read, 0 elsewhere."""
+
+    def __getitem__(self, address):
+        return _cause if address in _CAUSES else 0
+
+
+class _Sys:
+    """`sys`, of the MicroPython that was flashed."""
+
+    def __init__(self):
+        version, machine, build = _release
+        names = ["name", "version", "_machine", "_mpy"]
+        values = [
+            "micropython",
+            tuple(int(part) for part in version.split(".")) + ("",),
+            machine,
+            sys.implementation._mpy,
+        ]
+        if build:
+            names.append("_build")
+            values.append(build)
+        self.implementation = namedtuple("implementation", names)(*values)
+        self.platform = "esp32"
+        self.version = "3.4.0; MicroPython v" + version
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+
 def _mount():
     disk = Partition.find(label="vfs")
     if not disk:
@@ -169,6 +205,9 @@ def boot(scope):
     machine = sys.modules["machine"]
     sys.modules["esp32"].Partition = Partition
     machine.bootloader = _bootloader
+    machine.mem32 = _Memory()
+    if _release[0]:
+        sys.modules["sys"] = _Sys()
     _sim.call = _call
     micropython.opt_level(0)
     vfs.umount("/")
