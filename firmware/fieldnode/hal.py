@@ -14,6 +14,9 @@ _COUNT_MASK = 0x3FFFFFFF
 _PWM_HZ = 1000
 _NVS_MAX = 1024  # bytes of a blob: an id, a password, a traceback, the way to the broker
 _EPOCH_2000 = 946684800
+_SET_S = 631152000  # 2020: nobody has set a clock that is behind, it counts from power-on
+_MAX_S = 2147483647  # 2068: NVS takes no more
+_CLOCK_OFF_S = 3600  # a clock that is off by more is set
 
 # Where the ROM's number of the last reset is, by the end of the chip's name: ESP-IDF,
 # RTC_CNTL_RESET_STATE_REG of components/soc/*/include/soc/rtc_cntl_reg.h.
@@ -111,14 +114,41 @@ class Hal:
         return max([region[2] for region in esp32.idf_heap_info(esp32.HEAP_DATA)])
 
     def rtc_seconds(self):
-        """Of a clock that goes on through a reset and begins anew when the power comes."""
-        return time()
+        """Of a clock that goes on through a reset and begins anew when the power comes: the
+        chip's, less what set_clock() added to it."""
+        now = time()
+        if now > _SET_S:
+            try:
+                now -= esp32.NVS("fieldhand").get_i32("clock")
+            except OSError:
+                pass  # somebody else has set it
+        return now
+
+    def set_clock(self, epoch):
+        """Let the chip's clock, by which mbedTLS judges certificates, say `epoch` (Unix seconds)
+        if it is off by an hour. Wherever a reset cuts this short, rtc_seconds() goes on. One write
+        to NVS a power-on, unless the time server was wrong. Raises OSError."""
+        seconds = epoch - (_EPOCH_2000 if gmtime(0)[0] == 2000 else 0)
+        if abs(seconds - time()) <= _CLOCK_OFF_S or not _SET_S < seconds < _MAX_S:
+            return
+        rtc = self.rtc_seconds()
+        if time() > _SET_S:
+            _set_clock(rtc)  # as if never set: neither the old shift applies nor the new one
+        nvs = esp32.NVS("fieldhand")
+        nvs.set_i32("clock", seconds - rtc)
+        nvs.commit()
+        _set_clock(seconds)
 
     def ntp_time(self, host):
         """Unix seconds (int) by SNTP. Raises OSError; `ntptime` gives up after a second."""
         ntptime.host = host
         seconds = ntptime.time()
         return seconds + (_EPOCH_2000 if gmtime(0)[0] == 2000 else 0)
+
+
+def _set_clock(seconds):
+    t = gmtime(seconds)
+    machine.RTC().datetime(t[:3] + (0,) + t[3:6] + (0,))  # the day of the week is not looked at
 
 
 class Counter:

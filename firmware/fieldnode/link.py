@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from . import log
 from .transport import LinkError
 
 ZOMBIE_AFTER = const(3)  # silent failures in a row before the radio is restarted
@@ -112,6 +113,9 @@ class Link:
     def _failed(self, exc):
         self._drop()
         self.failure = str(exc)
+        if "in the future" in self.failure and not self._clock.known():  # mbedTLS's words
+            self.failure += ": no time server has set the clock"
+            log.warning(self.failure)
         if self._state == "up":
             self.outages += 1
             self.down_ms = 0

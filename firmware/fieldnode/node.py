@@ -65,7 +65,9 @@ class Node:
         )
         self.commands = Commands(self, clock, cause)
         self.configuration = Configuration(self, config, clock)
-        self._timesync = TimeSync(clock, hal, config["ntp_host"])
+        self._timesync = TimeSync(
+            clock, hal, config["ntp_host"], "ca" in config["broker"].get("tls", ())
+        )
         # What the link tells goes where it belongs.
         self.on_up = self.sender.on_up
         self.on_ack = self.sender.on_ack

@@ -46,8 +46,8 @@ class LinkError(Exception):
 
 def _why(exc):
     code = exc.args[0] if exc.args else ""
-    # mbedTLS ends its sentences with a newline.
-    return errno.errorcode.get(code) or str(exc).strip() or type(exc).__name__
+    # mbedTLS puts each of its sentences on a line.
+    return errno.errorcode.get(code) or " ".join(str(exc).split()) or type(exc).__name__
 
 
 class Transport:

@@ -183,6 +183,9 @@ class FakeHal:
     def rtc_seconds(self):
         return (self._time.now - self._powered) // 1000
 
+    def set_clock(self, epoch):
+        self.chip_clock = epoch
+
     def reset_cause(self):
         return self.cause
 

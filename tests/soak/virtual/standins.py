@@ -2,6 +2,7 @@
 
 import os
 import sys
+from time import gmtime as _gmtime
 
 from .net import Poll, Wlan
 from .world import EPOCH
@@ -22,7 +23,7 @@ def install(world, air, net, board, model):
     modules = sys.modules
 
     def gmtime(seconds=None):
-        return (2000, 1, 1, 0, 0, 0, 5, 1)  # hal asks only for the epoch
+        return _gmtime((world.chip_seconds() if seconds is None else seconds) + _EPOCH_2000)
 
     modules["time"] = Module(
         ticks_ms=world.ticks_ms,
@@ -33,7 +34,7 @@ def install(world, air, net, board, model):
         sleep=lambda s: world.sleep(int(s * 1000)),
         ticks_us=lambda: world.ticks_ms() * 1000 % (1 << 30),
         gmtime=gmtime,
-        time=world.rtc_seconds,
+        time=world.chip_seconds,
     )
     modules["socket"] = net
     modules["select"] = Module(POLLIN=1, POLLOUT=4, POLLHUP=16, poll=lambda: Poll(world))
@@ -183,6 +184,13 @@ def _machine(world, board):
                 return board.rtc
             assert len(data) <= 2048
             board.rtc = bytes(data)
+
+        def datetime(self, t):
+            y, month, day, _, hour, minute, second, _ = t
+            if month < 3:
+                y, month = y - 1, month + 12
+            days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * month - 457) // 5 + day - 730426
+            world.set_chip_clock(((days * 24 + hour) * 60 + minute) * 60 + second)
 
     causes = {"power": 1, "hard": 2, "watchdog": 3, "deepsleep": 4, "soft": 5}
 

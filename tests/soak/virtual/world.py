@@ -83,7 +83,7 @@ class World:
         self._turn_at = 0
         self._ticks0 = 0
         self.booted = 0
-        self._powered_at = 0
+        self._chip_2000 = 0  # when the chip's clock said 2000-01-01
         self._fed_ms = None  # the watchdog's deadline
         self._wdt_ms = 0
 
@@ -127,9 +127,12 @@ class World:
         """Half of the days are without resets, so that memory has time to show where it goes."""
         return (self.now // DAY + self.seed) % 4 >= 2
 
-    def rtc_seconds(self):
-        """Of a clock that goes on through resets and begins anew with the power."""
-        return (self.now - self._powered_at) // 1000
+    def chip_seconds(self):
+        """Since 2000: of a clock that goes on through resets and begins anew with the power."""
+        return (self.now - self._chip_2000) // 1000
+
+    def set_chip_clock(self, seconds):
+        self._chip_2000 = self.now - seconds * 1000
 
     def epoch(self, ms=None):
         """True Unix seconds, whatever the node believes."""
@@ -143,7 +146,7 @@ class World:
         self.powered = True
         self.booted = self.now
         if self.cause == "power":
-            self._powered_at = self.now
+            self._chip_2000 = self.now
         self._fed_ms = None
         # Half of the boots see the ticks wrap within the hour, as they do on day 12.
         self._ticks0 = self.dice.pick((0, _WRAP - self.dice.below(HOUR)))

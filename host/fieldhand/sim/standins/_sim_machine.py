@@ -1,5 +1,6 @@
 """The rarer parts of `machine`."""
 
+import sys
 import time
 
 import _sim
@@ -32,6 +33,7 @@ class RTC:
         y, mo, d, _, h, mi, s, us = datetime
         time._offset = time.mktime((y, mo, d, h, mi, s, 0, 0)) * 1000000 + us - utime.ticks_us()
         _sim.call(_RTC_SET, 0, 0, 0, str(time._offset).encode())
+        sys.modules.pop("_sim_time", None)  # of no more use, and the chip has that in its ROM
 
     def memory(self, data=None):
         if data is None:

@@ -6,7 +6,6 @@ from micropython import const
 
 _PIN_SET = const(2)
 _ADC = const(5)
-_NVS_GET = const(15)
 _NVS_SET = const(16)
 _WLAN = const(21)
 _SCAN = const(6)
@@ -41,16 +40,6 @@ def ADC_read_u16(adc):
 
 def Timer_value(timer):
     return utime.ticks_diff(utime.ticks_ms(), timer._start)
-
-
-def NVS_set_i32(nvs, key, value):
-    if not -0x80000000 <= value <= 0x7FFFFFFF:
-        raise OverflowError("overflow converting long int to machine word")
-    _sim.call(_NVS_SET, 0, value, 0, nvs._key(key))
-
-
-def NVS_get_i32(nvs, key):
-    return _sim.call(_NVS_GET, 0, 0, 0, nvs._key(key))
 
 
 def NVS_erase_key(nvs, key):

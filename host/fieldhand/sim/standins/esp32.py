@@ -27,6 +27,14 @@ class NVS(_sim.Lean):
         value[: len(data)] = data
         return len(data)
 
+    def set_i32(self, key, value):
+        if not -0x80000000 <= value <= 0x7FFFFFFF:
+            raise OverflowError("overflow converting long int to machine word")
+        _sim.call(_NVS_SET, 0, value, 0, self._key(key))
+
+    def get_i32(self, key):
+        return _sim.call(_NVS_GET, 0, 0, 0, self._key(key))
+
     def commit(self):
         _sim.call(_NVS_COMMIT, 0, 0, 0, self._name)
 
