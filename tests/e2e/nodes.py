@@ -39,11 +39,19 @@ def example(name: str, port: int, **changes: Any) -> dict[str, Any]:
 class Backend:
     """Hears everything; `messages` are (topic, payload bytes, retained)."""
 
-    def __init__(self, port: int, user: str | None = None, password: str | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        user: str | None = None,
+        password: str | None = None,
+        ca: Path | None = None,
+    ) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._changed = threading.Condition()
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.username_pw_set(user, password)
+        if ca is not None:
+            self._client.tls_set(str(ca))
         self._client.on_message = self._on_message
         self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
         self._subscribed = threading.Event()

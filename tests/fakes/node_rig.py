@@ -62,10 +62,12 @@ class Rig:
     `fresh`: with nothing on its flash; else with what the node before it left there.
     """
 
-    def __init__(self, interval_ms=5000, clean_session=True, epoch=EPOCH, fresh=True):
+    def __init__(self, interval_ms=5000, clean_session=True, epoch=EPOCH, fresh=True, tls=None):
         if fresh:
             fresh_flash()
         raw = dict(CONFIG, broker={"host": HOST, "clean_session": clean_session})
+        if tls is not None:
+            raw["broker"]["tls"] = tls
         config = nodeconfig.load(dict(raw, interval_ms=interval_ms))
         config["node"] = raw["node"]
         self.interval_ms = interval_ms

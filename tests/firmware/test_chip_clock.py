@@ -6,10 +6,14 @@ short.
 hal.py is the real one, the chip as in ports/esp32/{machine_rtc,modtime,esp32_nvs}.c.
 """
 
+import io
 import sys
 import time
 
 from fake_node import EPOCH, Bench, FakeHal, fresh_flash
+from node_rig import Rig
+
+from fieldnode.backoff import CAP_MS
 
 EPOCH_2000 = 946684800
 MINUTE, HOUR = 60000, 3600000
@@ -306,23 +310,61 @@ def test_a_time_that_cannot_be_is_left_to_the_node_s_own_clock():
         assert chip.nvs_writes == chip.clock_writes == 0 and a.hal.rtc_seconds() == 0
 
 
+def asked_for_time(tls):
+    """Minutes at which it asks in vain, and then whether the chip's clock is set a minute later."""
+    fresh_flash()
+    broker = {"host": "b", "tls": tls}
+    bench = Bench("plantnanny", connect=False, epoch=None, interval_ms=HOUR, broker=broker)
+    bench.link.fails = lambda: True
+    asked = []
+    ask = bench.hal.ntp_time
+
+    def counted(host):
+        asked.append(round(bench.clock.ms() / MINUTE))
+        return ask(host)
+
+    bench.hal.ntp_time = counted
+    bench.run(7 * MINUTE + 30000)
+    bench.hal.epoch = EPOCH
+    bench.run(MINUTE)
+    return asked, hasattr(bench.hal, "chip_clock")
+
+
 def test_while_a_certificate_needs_the_time_it_is_asked_for_every_minute():
-    for tls, asked_at in (({"ca": "ca.pem"}, [0, 1, 2, 3, 4, 5, 6, 7]), ({}, [0, 1, 3, 7])):
-        fresh_flash()
-        broker = {"host": "b", "tls": tls}
-        bench = Bench("plantnanny", connect=False, epoch=None, interval_ms=HOUR, broker=broker)
-        bench.link.fails = lambda: True
-        asked = []
-        ask = bench.hal.ntp_time
+    assert asked_for_time({"ca": "ca.pem"}) == ([0, 1, 2, 3, 4, 5, 6, 7, 8], True)
+    assert asked_for_time({}) == ([0, 1, 3, 7], False)
 
-        def counted(host):
-            asked.append(round(bench.clock.ms() / MINUTE))
-            return ask(host)
 
-        bench.hal.ntp_time = counted
-        bench.run(7 * MINUTE + 30000)
-        assert asked == asked_at, asked
-        bench.hal.epoch = EPOCH
-        bench.run(MINUTE)
-        if tls:
-            assert bench.hal.chip_clock == EPOCH
+class Tls:
+    """An SSLContext whose handshakes end as mbedTLS ends them while the chip says 2000."""
+
+    def __init__(self, hal):
+        self.hal = hal
+
+    def wrap_socket(self, sock, server_hostname, do_handshake_on_connect):
+        return sock if hasattr(self.hal, "chip_clock") else Refusing(sock)
+
+
+class Refusing(io.IOBase):
+    def __init__(self, sock):
+        self.ioctl, self.close = sock.ioctl, sock.close
+
+    def write(self, data, *span):
+        raise ValueError("\nThe certificate validity starts in the future\n")
+
+
+def test_without_a_time_server_the_cause_is_told_and_it_goes_on_trying():
+    rig = Rig(epoch=None, tls={"ca": "ca.pem"})
+    rig.node.session.ssl = Tls(rig.hal)
+    rig.run(lambda: rig.link.failure, 20000)
+    assert rig.link.cause == (
+        "TLS handshake broker.local:1883: The certificate validity starts in the future: "
+        "no time server has set the clock"
+    )
+    rig.run_for(10 * MINUTE)  # samples on time, see Rig
+    assert rig.broker.connections > 6 and not rig.link.up
+    rig.hal.epoch = EPOCH
+    took = rig.run(lambda: rig.link.up, 10 * MINUTE)
+    assert took <= CAP_MS + MINUTE, took
+    rig.run_for(MINUTE)
+    assert rig.seqs()[0] == 1, "nothing is lost"
