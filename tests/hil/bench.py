@@ -135,15 +135,18 @@ class Bench:
 
     def run(self, *arguments: str, exit_code: int = 0) -> str:
         """`fieldhand ...` in the bench's folder; what it printed. Fails on another exit code."""
-        done = subprocess.run(
+        done = self._run(*arguments)
+        assert done.returncode == exit_code, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [sys.executable, "-m", "fieldhand.cli", *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
         )
-        assert done.returncode == exit_code, f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stdout
 
     def device(self) -> Device:
         """The cable, its REPL; the node is stopped until `reset`."""
@@ -185,17 +188,15 @@ class Bench:
         if refusing:
             self._wire.drop()
 
-    def gaps(self) -> dict[str, Any]:
-        """What `fieldhand gaps` finds missing."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fieldhand.cli", "gaps", NODE, "--json"],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-        )
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+    def complete(self) -> dict[str, Any]:
+        """What `fieldhand gaps` says once nothing is missing; the record is a second behind."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found: dict[str, Any] = json.loads(self._run("gaps", NODE, "--json").stdout)
+            if found["complete"] and not found["waiting"]:
+                return found
+            assert time.monotonic() < deadline, json.dumps(found)
+            time.sleep(0.5)
 
     def facts(self) -> dict[str, str]:
         """For the report's head."""

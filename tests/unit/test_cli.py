@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -184,22 +183,18 @@ def test_every_command_says_what_it_does():
     walk(cli, ())
 
 
-def test_help_is_quick_and_imports_no_client(tmp_path):
+def test_help_is_quick_since_it_imports_click_alone(tmp_path):
     code = (
-        "import sys; from fieldhand.cli import main; main(['--help']);"
-        "heavy = {'paho', 'amqtt', 'rich', 'pydantic', 'fieldproto'} & set(sys.modules);"
-        "sys.exit(', '.join(sorted(heavy)) or 0)"
+        "import sys; before = set(sys.modules); from fieldhand.cli import main; main(['--help']);"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "more = tops - sys.stdlib_module_names - {'click', 'fieldhand'};"
+        "sys.exit(', '.join(sorted(more)) or 0)"
     )
     env = {**os.environ, "PYTHONPATH": f"{ROOT / 'host'}:{ROOT / 'protocol'}"}
-    spent = []
-    for _ in range(3):
-        begin = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30
-        )
-        spent.append(time.monotonic() - begin)
-        assert done.returncode == 0, done.stderr
-    assert min(spent) < 0.3
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
