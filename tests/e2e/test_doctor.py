@@ -440,6 +440,18 @@ def test_certificates(pool, broker_of, certificates, of, trusted, words):
         assert found["TLS"].state == found["ACL"].state == "ok"
 
 
+def test_a_certificate_and_no_time(pool, broker_of, certificates):
+    with secured(certificates, "good") as broker:
+        broker_of(broker)
+        pool.change(broker={"tls": {"ca": "ca.pem"}})
+        (pool.node.flash / "ca.pem").write_bytes((certificates / "good.der").read_bytes())
+        pool.node.faults.ntp(False)
+        assert_fails(pool.finding("TLS"), "the node's clock says 2000", "ntp_host")
+        assert_fails(pool.finding("clock"), "gives no time", "ntp_host")
+        pool.node.faults.ntp(True)
+        assert pool.finding("TLS").state == "ok", "it is set as the node would set it"
+
+
 def test_tls_on_a_port_without(pool, certificates):
     pool.change(broker={"tls": {"ca": "ca.pem"}})
     (pool.node.flash / "ca.pem").write_bytes((certificates / "good.der").read_bytes())

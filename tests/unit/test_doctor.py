@@ -231,6 +231,7 @@ def test_what_a_message_there_and_back_proves(echo, told, witness, state, words)
         ({"unix": 1_795_225_339, "ms": 40}, "fail", "3,600 s behind"),
         ({"fault": "[Errno 116] ETIMEDOUT"}, "warn", "no answer"),
         ({"fault": "-202"}, "warn", "its name is not found"),
+        ({"fault": "-202", "needed": True}, "fail", "certificate cannot be checked"),
     ],
 )
 def test_the_clock(result, state, words):

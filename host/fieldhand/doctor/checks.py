@@ -20,8 +20,9 @@ from fieldhand.doctor.witness import Loop, Witness
 from fieldhand.errors import BrokerUnavailable
 from fieldproto.dialect import Dialect
 
-# What a node's words may take, on the chip: 30 s of Wi-Fi, 20 of DNS, 10 of TCP, 20 of TLS, 10 of
-# CONNACK, and as much for subscriptions and the PUBACK (fieldnode/wifi.py, transport.py).
+# What a node's words may take, on the chip: 30 s of Wi-Fi, 30 of NTP where a certificate is checked
+# (its name is looked up twice), 20 of DNS, 10 of TCP, 20 of TLS, 10 of CONNACK, and as much for
+# subscriptions and the PUBACK (fieldnode/wifi.py, transport.py).
 _WIFI_S = 60.0
 _BROKER_S = 180.0
 LOOP_MS = 5000  # for a message to come back

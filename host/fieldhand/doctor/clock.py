@@ -18,6 +18,10 @@ def judge(result: Mapping[str, Any], host_unix: float) -> Iterator[Finding]:
         why = result.get("fault") or result.get("error") or "no answer"
         text = f"{host} gives no time: {_words(str(why))}"
         advice = "Let UDP port 123 through, or name a time server of your own: ntp_host"
+        if result.get("needed"):  # after a power-on the chip says 2000
+            text += "; without it the broker's certificate cannot be checked"
+            yield fail("clock", text, advice, host=host)
+            return
         # A node works without: readings are dated later, or carry none.
         yield warn("clock", text, advice, host=host)
         return

@@ -8,6 +8,7 @@ def run(arguments, result):
 
     hal, clock, config = node()  # noqa: F821 - common.py
     result["host"] = config["ntp_host"]
+    result["needed"] = "ca" in config["broker"].get("tls", ())
     result["year"] = time.gmtime()[0]
     try:
         online(hal, clock, config)  # noqa: F821 - common.py
