@@ -22,7 +22,7 @@ from typing import Any
 from fieldhand import Fleet, boards
 from fieldhand.broker import Broker
 from fieldhand.device.serial import Device
-from fieldhand.records import Event, Reading
+from fieldhand.records import Event, Reading, Status
 from fieldhand.sim.radio import Wire
 from fieldhand.sim.supervisor import Supervisor
 
@@ -200,13 +200,12 @@ class Bench:
 
     def facts(self) -> dict[str, str]:
         """For the report's head."""
-        view = self.fleet.node(NODE)
-        values = dict(view.status.values) if view.status is not None else {}
+        status = self.heard(lambda event: isinstance(event, Status) and "firmware" in event.values)
         return {
             "board": self.board.title,
             "port": "virtual" if self.virtual else self.port,
             "chip": self.board.chip,
-            "firmware": str(values.get("firmware_version", "not told")),
+            "firmware": str(status.values["firmware"]),
         }
 
 

@@ -28,6 +28,8 @@ def note(item: pytest.Item, result: Any) -> None:
     if result.when != "call" and not (result.failed or result.skipped):
         return
     scenario = (item.function.__doc__ or item.name).split("\n")[0]  # type: ignore[attr-defined]
+    if hasattr(item, "callspec"):
+        scenario += f": {item.callspec.id}"
     figures = ", ".join(f"{name} {value}" for name, value in item.user_properties)
     reason = ""
     if result.skipped and isinstance(result.longrepr, tuple):
