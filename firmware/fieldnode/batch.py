@@ -40,10 +40,14 @@ class Batch:
                 self.entries.append([0, at])
             at += n
         if self.run is None:
-            self.run = boot
-            pack_into("<IH", buf, record.HEAD, *boot)
-            at = record.seal(buf, 0, record.RUN, 6)
+            at = self.begin(boot)
         self.used = at
+
+    def begin(self, boot):
+        """`boot` is the first since the power came. Returns the bytes this takes."""
+        self.run = boot
+        pack_into("<IH", self._buf, record.HEAD, *boot)
+        return record.seal(self._buf, 0, record.RUN, 6)
 
     def append(self, boot, seq, ms, epoch, values):
         """True, or False when there is no room. Raises ValueError for what never fits."""

@@ -37,11 +37,16 @@ class Boots:
         self.boot = next_boot(hal.nvs(NAMESPACE), least)
         self._rtc_s = hal.rtc_seconds() - clock.ms() // 1000
 
-    def begin(self, run, newest):
-        """`run`, `newest`: of the Outbox. The time is known if an earlier boot since the power
+    def begin(self, batch, newest):
+        """`batch`, `newest`: of the Outbox. The time is known if an earlier boot since the power
         came knew it."""
         last = [newest[0], newest[2]] if newest else None
-        row = [self.boot, run, self._rtc_s, None, last]
+        for row in self._rows:
+            ran_s = last[1] // 1000 if last and last[0] == row[_BOOT] else 0
+            if row[_RUN] == batch.run and self._rtc_s < row[_RTC_S] + ran_s:
+                # A brown-out: RTC memory outlived it, the RTC did not.
+                batch.begin(self.boot)
+        row = [self.boot, batch.run, self._rtc_s, None, last]
         self._rows = self._rows[1 - _LIMIT :] + [row]
         zero_s = self._zero_s(len(self._rows) - 1)
         if zero_s is not None:

@@ -53,7 +53,7 @@ class Node:
         self.outbox = Outbox(
             clock, hal, self.boots.boot, config["outbox_bytes"], config["outbox_flush_s"]
         )
-        self.boots.begin(self.outbox.run, self.outbox.newest)
+        self.boots.begin(self.outbox.batch, self.outbox.newest)
         self.alerts = Alerts(self.notices, dialect.word)
         self.sampler = Sampler(sensors, clock, config["interval_ms"], self._on_reading)
         self._sensor_watch = SensorWatch(self.sampler.failed, self.notices)

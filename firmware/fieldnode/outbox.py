@@ -17,7 +17,7 @@ _PID = const(0)
 
 
 class Outbox:
-    """`fault`: why the last flush failed, or ""; `run`, `newest`: see Batch and Segments."""
+    """`fault`: why the last flush failed, or ""; `batch`, `newest`: see Batch and Segments."""
 
     def __init__(self, clock, hal, boot, limit_bytes, flush_s, path="outbox"):
         self.fault = ""
@@ -26,8 +26,7 @@ class Outbox:
         self._boot = boot
         self._flush_ms = flush_s * 1000
         self._retry_ms = 0
-        self._batch = batch = Batch(boot, hal.rtc_memory)
-        self.run = batch.run
+        self.batch = batch = Batch(boot, hal.rtc_memory)
         self._backlog = Backlog(path, limit_bytes)
         self._live = False  # whose turn it was
         self.newest = newest = self._backlog.newest
@@ -39,7 +38,7 @@ class Outbox:
                 self.newest = head
 
     def __len__(self):
-        return len(self._backlog) + len(self._batch.entries)
+        return len(self._backlog) + len(self.batch.entries)
 
     @property
     def dropped(self):
@@ -57,7 +56,7 @@ class Outbox:
         epoch = clock.epoch(ms) if clock.quality(ms) == "synced" else 0
         for _ in range(2):
             try:
-                while not self._batch.append(self._boot, seq, ms, epoch, values):
+                while not self.batch.append(self._boot, seq, ms, epoch, values):
                     self._make_room()
                 return
             except MemoryError:
@@ -68,7 +67,7 @@ class Outbox:
         self._dropped += 1
 
     def _make_room(self):
-        batch = self._batch
+        batch = self.batch
         before = batch.used
         batch.compact()
         if batch.used == before and not (self._clock.ms() >= self._retry_ms and self.flush()):
@@ -78,11 +77,11 @@ class Outbox:
 
     def step(self, online):
         """Write to flash what has waited long enough; milliseconds until that is due."""
-        entries = self._batch.entries
+        entries = self.batch.entries
         if not entries:
             return self._flush_ms
         now = self._clock.ms()
-        boot, _, ms, _, _ = self._batch.head(entries[0])
+        boot, _, ms, _, _ = self.batch.head(entries[0])
         # What an earlier boot left in RTC memory has waited for long.
         left = ms + self._flush_ms - now if boot == self._boot else 0
         left = max(left, self._retry_ms - now)
@@ -94,7 +93,7 @@ class Outbox:
 
     def flush(self):
         """Write all that waits in RAM to flash; True when it is there, all of it."""
-        batch = self._batch
+        batch = self.batch
         if not batch.entries:
             return True
         try:
@@ -122,7 +121,7 @@ class Outbox:
         under which it went out before or 0), or None. `sent` or `unsend` follows; until then more
         may be taken, to go out in one packet."""
         live = None
-        for entry in self._batch.entries:
+        for entry in self.batch.entries:
             if entry[_PID] <= 0:
                 live = entry
                 break
@@ -132,16 +131,16 @@ class Outbox:
                 self._live = False
                 return found
         self._live = True
-        boot, seq, ms, _, epoch = self._batch.head(live)
+        boot, seq, ms, _, epoch = self.batch.head(live)
         again, live[_PID] = -live[_PID], TAKEN
-        return boot, seq, ms, epoch, self._batch.values(live), again
+        return boot, seq, ms, epoch, self.batch.values(live), again
 
     def sent(self, pid):
         """What was taken is on the wire with packet id `pid`; 0: it cannot be sent, ever."""
         if not pid:
             self.acknowledged(TAKEN)
             return
-        for entry in self._batch.entries:
+        for entry in self.batch.entries:
             if entry[_PID] == TAKEN:
                 entry[_PID] = pid
         self._backlog.sent(pid)
@@ -149,19 +148,19 @@ class Outbox:
     def acknowledged(self, pid):
         """The broker has what went out with `pid`. True if that was a reading."""
         mine = self._backlog.acknowledged(pid)
-        entries = self._batch.entries
+        entries = self.batch.entries
         for i in range(len(entries) - 1, -1, -1):
             if entries[i][_PID] == pid:
                 entries.pop(i)
                 mine = True
                 if not entries:
-                    self._batch.clear()
+                    self.batch.clear()
         return mine
 
     def unsend(self, kept):
         """A new connection: what was not acknowledged goes out again, with the packet ids it had
         if the broker has `kept` the session."""
-        for entry in self._batch.entries:
+        for entry in self.batch.entries:
             pid = abs(entry[_PID])
             entry[_PID] = -pid if kept and pid != TAKEN else 0
         self._backlog.unsend(kept)

@@ -162,6 +162,10 @@ class FakeHal:
     def power_cut(self):
         """What a reset leaves and a power cut does not."""
         self.rtc_kept = b""
+        self.brown_out()
+
+    def brown_out(self):
+        """As a power cut, but RTC memory outlives it."""
         self._powered = self._time.now
 
     def again(self, down_ms=0):

@@ -87,6 +87,21 @@ def test_after_a_power_cut_the_time_without_power_is_taken_for_none():
     check_a(found[name(a)], durable, EPOCH - LATE_MS // 1000 - last)
 
 
+def test_a_brown_out_that_spares_rtc_memory_dates_no_reading_too_late():
+    a = boot()
+    a.run(A_MS)
+    a.hal.brown_out()
+    b = boot(a.hal.again(DOWN_MS))
+    b.run(LATE_MS)
+    c = reset(b)
+    c.run(LATE_MS)
+    c.hal.epoch = EPOCH
+    found = drained(c)
+    of_b = EPOCH - (2 * LATE_MS + DOWN_MS) // 1000
+    check_a(found[name(a)], 20, of_b - 19 * 60)  # the newest is taken for as old as the start of B
+    assert found[name(b)][1]["ts"] == of_b
+
+
 def test_two_boots_without_time_before_the_one_that_has_it():
     a = boot()
     a.run(A_MS)

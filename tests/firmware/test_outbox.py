@@ -198,7 +198,7 @@ def test_live_readings_are_not_starved_by_the_backlog():
         if n % 20 == 10:
             bed.take_readings(1, online=True)
             newest = bed.seq
-            due = n + 2 * len(bed.box._batch.entries)
+            due = n + 2 * len(bed.box.batch.entries)
         seen.append(bed.box.take()[1])
         bed.box.sent(10 + n)
         bed.box.acknowledged(10 + n)

@@ -87,7 +87,7 @@ class Run:
             self.seq += 1
             self.box.append(self.seq, self.clock.ms(), values_of(self.seq))
             self.box.step(False)
-            if not self.box._batch.entries:
+            if not self.box.batch.entries:
                 self.durable = self.seq
 
     def done(self):

@@ -30,7 +30,7 @@ def _alters_a_reading(node, bench):
 
 def _forgets_what_it_flushed(node, bench):
     def forgetting():
-        node.outbox._batch.clear()
+        node.outbox.batch.clear()
         return True
 
     node.outbox.flush = forgetting
