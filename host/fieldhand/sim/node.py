@@ -337,6 +337,7 @@ class Node:
             self._boot = self._loop.call_later(delay, self._spawn)
 
     def _entered_repl(self, _stage: int) -> None:
+        self._read_console()  # what was printed until now is there for who sees the state
         self.state = "repl"
 
     def _cancel_boot(self) -> None:
