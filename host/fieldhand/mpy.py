@@ -11,12 +11,12 @@ import importlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from fieldhand import paths, shrink
+from fieldhand import paths, shrink, slimming
 from fieldhand.errors import FieldhandError
 
 # What only a host reads of the packages that both run, and what only a frozen image can use.
@@ -51,12 +51,13 @@ def build(*parts: Path, optimize: int = 0, short: bool = False) -> dict[str, byt
     """`parts` compiled, by name on the node: fieldnode/node.mpy and so on.
 
     A traceback names this file and the line: fieldnode/node.mpy, because MicroPython keeps that
-    name anyway. `optimize` is as for `micropython.opt_level`; `short` shortens private names, see
-    `shrink`. Raises MissingPart, and FieldhandError for a file that does not compile.
+    name anyway. `optimize` is as for `micropython.opt_level`; `short` is for a whole firmware:
+    other names, and less that a node does without, see `shortened`. Raises MissingPart, and
+    FieldhandError for a file that does not compile.
     """
     sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}  # name: *.py
     if short:
-        sources = _shrunk(tuple(sources.items()))
+        sources = shortened(sources)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda item: compiled(item[0], item[1], optimize), sources.items())
         return {_on_node(name): code for name, code in zip(sources, made, strict=True)}
@@ -117,9 +118,29 @@ def cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "fieldhand" / "mpy"
 
 
+def shortened(sources: Mapping[str, str]) -> dict[str, str]:
+    """What is compiled of the sources of a whole firmware: line for line, by their files' names.
+
+    A file more for each dialect, see `slimming`.
+    """
+    return _shrunk(tuple(sources.items()))
+
+
 @functools.lru_cache(maxsize=2)
 def _shrunk(sources: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return shrink.shrink(dict(sources))
+    return shrink.shrink(slimming.slim(dict(sources)), _asked_for())
+
+
+@functools.cache
+def _asked_for() -> frozenset[str]:
+    """Names of the firmware's that others use: main.py, and what the host has run over a cable.
+
+    And names that the stand-ins of the chip's modules have.
+    """
+    here = Path(__file__).parent / "ondevice"
+    places = [paths.firmware() / "main.py", *here.glob("*.py"), *paths.standins().glob("*.py")]
+    found = set().union(*(shrink.words(place.read_text("utf-8")) for place in places))
+    return frozenset(name for name in found if name[0] != "_")
 
 
 @functools.cache

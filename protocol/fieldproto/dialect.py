@@ -58,10 +58,15 @@ class Dialect:
         return self._commands is not None
 
     def fill(self) -> None:
-        """Have all tables again."""
+        """Have all tables again; compiled for a node, the host's are a module of their own."""
         if self._commands is None:
-            spec = __import__("fieldproto.dialects." + self.name, None, None, ("MESSAGES",))
-            self.messages = spec.MESSAGES
+            place = "fieldproto.dialects." + self.name
+            try:
+                spec = __import__(place + "_down", None, None, ("MESSAGES",))
+            except ImportError:
+                spec = __import__(place, None, None, ("MESSAGES",))
+            told = {message.name: message for message in spec.MESSAGES if message.sender == "host"}
+            self.messages = tuple([told.get(message.name, message) for message in self.messages])
             self._commands = spec.COMMANDS
 
     # Topics
@@ -111,11 +116,11 @@ class Dialect:
     encode_event = encoding.encode_event
     encode_partial = encoding.encode_partial
 
-    def decode(self, topic: str, payload: bytes, receiver: str = "host", node=None) -> list:
+    def decode(self, topic: str, payload: object, receiver: str = "host", node=None) -> list:
         """See `decoding.decode`."""
+        self.fill()  # first: it needs more room than what it leaves
         from . import decoding  # a node loads it for a message, and forgets it
 
-        self.fill()
         return decoding.decode(self, topic, payload, receiver, node)
 
     def encode_batch(self, node: str, entries: "list[tuple[dict, dict | None]]") -> Packet:

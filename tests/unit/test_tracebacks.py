@@ -13,7 +13,7 @@ from fieldhand.device.tracebacks import Resolver
 
 CRASHES = """
 import sys
-from fieldnode.crashes import Crashes
+from fieldnode.crashes import {Crashes} as Crashes
 from fieldproto import nodeconfig
 
 class Nvs:
@@ -39,7 +39,11 @@ def traceback(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("node")
     packages = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
     mpy.write(folder, *packages, short=True)
-    (folder / "crashing.py").write_text(CRASHES)
+    sources = {name: path.read_text() for name, path in mpy.modules(*packages)}
+    line = sources["fieldnode/crashes.py"].split("\n").index("class Crashes:")
+    short = mpy.shortened(sources)["fieldnode/crashes.py"].split("\n")[line]
+    name = short.removeprefix("class ").removesuffix(":")
+    (folder / "crashing.py").write_text(CRASHES.replace("{Crashes}", name))
     done = subprocess.run(
         [paths.micropython(), "crashing.py"],
         cwd=folder,

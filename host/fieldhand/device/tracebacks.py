@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import mpy, paths, shrink
+from fieldhand import mpy, paths, slimming
 
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<name>\S+))?\s*$')
 _START = ("boot.py", "main.py")
@@ -52,7 +52,7 @@ class Resolver:
             return None
         name = match["file"].removeprefix("/")
         name = name.removesuffix(".mpy") + ".py" if name.endswith(".mpy") else name
-        source = _sources().get(name)
+        source = _sources().get(name) or _sources().get(name.replace(slimming.DOWN, ""))
         if source is None:
             return None
         number = int(match["line"])
@@ -126,4 +126,4 @@ def _sources() -> Mapping[str, _Source]:
 
 @functools.cache
 def _shortened() -> Mapping[str, str]:
-    return shrink.shrink({name: s.text for name, s in _sources().items() if name not in _START})
+    return mpy.shortened({name: s.text for name, s in _sources().items() if name not in _START})
