@@ -6,8 +6,31 @@ import time
 from . import identity, log, store
 from .clock import Clock
 from .memory import forget, load
+from .version import VERSION
 
 COMPLAIN_MS = 10000
+
+
+_CODE = (
+    "fieldnode.session",
+    "fieldproto.encoding",
+    "fieldproto.dialect",
+    "fieldproto.dialects",
+    "fieldnode.relay",
+    "fieldnode.node",
+    "fieldnode.health",
+    "fieldnode.link",
+    "fieldnode.wifi",
+    "fieldnode.backoff",
+    "fieldnode.outages",
+)
+
+
+def load_code():
+    """Load what every node keeps: what else is in the heap by then makes holes when it goes."""
+    for name in _CODE:
+        load(name)
+    load("fieldnode.batch").reserve()
 
 
 def build(raw, fault, hal, nvs, crashes):
@@ -16,8 +39,13 @@ def build(raw, fault, hal, nvs, crashes):
     With a `fault`, `raw` is what NVS kept of node.json, or None. In an order that keeps the heap's
     high water low: check, forget the check, then the node.
     """
-    config, fault = _check(raw, fault, nvs, crashes.safe)
-    unsaved = None
+    facts = unsaved = None
+    seal = raw.pop("seal", None) if isinstance(raw, dict) else None  # start.py has checked it
+    if seal and seal["firmware"] == VERSION and not (fault or crashes.safe):
+        config = raw
+        facts = seal["sensors"]
+    else:
+        config, fault = _check(raw, fault, nvs, crashes.safe)
     if not (fault or crashes.safe):
         unsaved = load("fieldnode.backup").due(raw, nvs)
     forget("fieldnode", "backup")
@@ -34,7 +62,7 @@ def build(raw, fault, hal, nvs, crashes):
     session = _session(config, clock)
     sensors = relays = []
     try:
-        sensors, relays = _parts(config, hal, clock)
+        sensors, relays = _parts(config, hal, clock, facts)
     except ValueError as error:  # a pin the chip does not have, or not for that
         fault = "node.json: %s" % error  # never half a node: it only says what is wrong
         for key in ("dosing", "schedules", "alerts"):
@@ -43,8 +71,8 @@ def build(raw, fault, hal, nvs, crashes):
         log.line("E", fault)
     forget("fieldproto", "sensortable", "sensortypes", "calibration", "quantities")
     forget("fieldnode.sensors", "build")
-    for name in ("encoding", "dialect", "dialects"):
-        dialects = load("fieldproto." + name)
+    facts = seal = None
+    dialects = load("fieldproto.dialects")
     gc.collect()
     try:
         dialect = dialects.load(config["dialect"], config.get("options", {}), config["extras"])
@@ -59,13 +87,14 @@ def build(raw, fault, hal, nvs, crashes):
     if given_up:
         node.notices.append("alert", given_up)
     controls(node, config, clock, hal.reset_cause())
+    for key in ("sensors", "actuators", "dosing", "schedules", "i2c", "options"):
+        config.pop(key, None)  # who needs it has it by now
     _guard(node, hal, clock, nvs, crashes, unsaved)
     node.session = session
     _connect(node, config, dialect, hal, clock)
     if won:
         node.parts.append(load("fieldnode.slottrial").Trial(node, clock, nvs, won))
-    for key in ("sensors", "actuators", "dosing", "schedules", "wifi", "i2c", "options"):
-        config.pop(key, None)  # who needs it has it by now
+    config.pop("wifi")
     log.info("%s speaks %s" % (node.id, dialect.name))
     return node, hal.watchdog(config["watchdog_ms"])
 
@@ -115,10 +144,10 @@ def _guard(node, hal, clock, nvs, crashes, unsaved):
     crashes.told()
 
 
-def _parts(config, hal, clock):
+def _parts(config, hal, clock, facts):
     """(sensors, relays). Raises ValueError."""
     build_sensors = load("fieldnode.sensors.build").build
-    sensors = build_sensors(config["sensors"], hal, clock, config.get("i2c"))
+    sensors = build_sensors(config["sensors"], hal, clock, config.get("i2c"), facts)
     relay = load("fieldnode.relay").Relay
     return sensors, [relay(entry, hal, clock) for entry in config["actuators"]]
 

@@ -2,8 +2,6 @@
 
 import json
 
-from fieldproto.jsonstrict import loads
-
 from . import log
 
 # With the actuators' pins alone, to put them off.
@@ -27,6 +25,8 @@ def due(raw, nvs):
 
 def load(nvs):
     """What was kept of node.json, or None."""
+    from fieldproto.jsonstrict import loads
+
     try:
         raw = loads((nvs.get_str(_KEY) or "").encode())
     except ValueError:

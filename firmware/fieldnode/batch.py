@@ -13,6 +13,14 @@ SIZE = const(2040)  # bytes; RTC memory has 2048, and two batches fill a segment
 TAKEN = const(0x10000)  # pid of a reading that is being sent; -pid: to be sent again under pid
 
 
+_spare = []
+
+
+def reserve():
+    """Make the buffer of the next Batch, while the heap has room for it in one piece."""
+    _spare.append(bytearray(SIZE))
+
+
 class Batch:
     """`entries`: [packet id, offset] of each reading, oldest first; `used`: bytes."""
 
@@ -21,7 +29,7 @@ class Batch:
         the power came."""
         self.entries = []
         self._memory = memory
-        self._buf = buf = bytearray(SIZE)
+        self._buf = buf = _spare.pop() if _spare else bytearray(SIZE)
         self._shapes = {}  # shape -> offset of its NAMES frame
         kept = memory()
         size = min(len(kept), SIZE)

@@ -3,8 +3,6 @@
 import os
 from binascii import hexlify
 
-from fieldproto.jsonstrict import loads
-
 from . import log
 
 NAMESPACE = "fieldhand"
@@ -40,9 +38,11 @@ def adopt_secrets(nvs, path=SECRETS_FILE):
     """Move what a cable brought in `path` into NVS, and remove the file. Raises OSError."""
     try:
         with open(path, "rb") as file:
+            from fieldproto.jsonstrict import loads  # the usual case: there is no such file
+
             secrets = loads(file.read())
     except OSError:
-        return  # the usual case: there is none
+        return
     except ValueError:
         log.warning("%s is damaged: it is left alone" % path)
         return

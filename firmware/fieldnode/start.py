@@ -1,9 +1,11 @@
 """From power-on to the running loop. Outputs are off before anything else is looked at."""
 
 import gc
+import json
 import os
 import sys
 import time
+from binascii import crc32
 
 from . import log
 from .crashes import PAUSE_MS, Crashes
@@ -12,6 +14,7 @@ from .identity import NAMESPACE
 from .memory import forget
 
 CONFIG = "node.json"
+_SEAL = 12  # bytes at its end: eight hex digits, a quote, two braces and a newline
 _SLICE_MS = 1000  # of a pause, between two feeds of the watchdog
 
 
@@ -30,8 +33,13 @@ def main():
             raw = backup.load(nvs)
             outputs = _outputs_off(hal, raw)
         _sweep()
-        from .assemble import build
+        from .assemble import build, load_code
 
+        if not fault:
+            raw = None  # read once more: code comes first, while the heap is whole
+        load_code()
+        if not fault:
+            raw, fault = _read(CONFIG)
         node, watchdog = build(raw, fault, hal, nvs, crashes)
         forget("fieldnode", "identity", "assemble")
         raw = build = None
@@ -52,15 +60,30 @@ def main():
 
 def _read(path):
     """(what is in `path`, None), or (None, what is wrong with it)."""
-    from fieldproto.jsonstrict import loads
-
     try:
         with open(path, "rb") as file:
-            return loads(file.read()), None
+            data = file.read()
+        if _sealed(data):
+            return json.loads(data), None
+        from fieldproto.jsonstrict import loads
+
+        raw = loads(data)
+        if isinstance(raw, dict):
+            raw.pop("seal", None)
+        return raw, None
     except (OSError, ValueError) as error:
         fault = "%s cannot be read: %s" % (path, error)
         log.line("E", fault)
         return None, fault
+
+
+def _sealed(data):
+    """Whether it is what a host checked, byte for byte: ends with its CRC-32."""
+    at = len(data) - _SEAL
+    try:
+        return int(str(data[at : at + 8], "ascii"), 16) == crc32(memoryview(data)[:at])
+    except ValueError:
+        return False
 
 
 def _outputs_off(hal, raw):

@@ -13,10 +13,10 @@ written = [0]  # bytes since the start, those of the outbox too
 
 def load(path):
     """The object in `path`, {} where there is none or it is damaged, which removes it."""
-    from fieldproto.jsonstrict import loads  # rare
-
     try:
         with open(path, "rb") as file:
+            from fieldproto.jsonstrict import loads  # rare
+
             found = loads(file.read())
     except OSError as error:
         if error.errno == _ENOENT:

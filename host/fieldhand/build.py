@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, credentials, mpy, paths, pinrules
+from fieldhand import boards, credentials, mpy, nodefile, paths, pinrules
 from fieldhand.boards import Board
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.esp import ImageError, layouts, littlefs, nvs
@@ -132,8 +131,7 @@ def files(
             else:
                 made = mpy.build(*packages, short=True)
             made |= {name: (paths.firmware() / name).read_bytes() for name in _START}
-        text = json.dumps(settings, indent=2, ensure_ascii=False)
-        made[CONFIG_ON_NODE] = text.encode() + b"\n"
+        made[CONFIG_ON_NODE] = nodefile.text(settings).encode()
         if file.broker.tls_ca and "tls" in settings["broker"]:
             made[CA_ON_NODE] = Path(file.broker.tls_ca).read_bytes()
     except OSError as error:

@@ -62,6 +62,8 @@ FIELDS = (
     F("alerts.*.hysteresis", "number", lo=0, doc="how far back inside clears the alert"),
     F("alerts.*.hold_s", "int", lo=0, hi=86400, unit="s", doc="outside that long raises it"),
     F("alerts.*.severity", "string", values=("info", "warning", "critical")),
+    F("seal", "object", doc="of the host that checked it, see fieldnode.start"),
+    F("seal.*", "any"),
 )
 
 ACTUATOR_FIELDS = (
@@ -100,6 +102,7 @@ def load(obj):
     if not isinstance(obj, dict):
         raise FieldError("node.json", "is not a JSON object")
     config = section(obj, FIELDS)
+    config.pop("seal", None)
     actuators = sections(config, "actuators", ACTUATOR_FIELDS)
     for i in range(len(actuators)):
         where = "actuators[%d]" % i

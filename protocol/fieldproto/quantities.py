@@ -50,3 +50,8 @@ PHYSICAL = {
     "vibration": (0, 200),
     "signal_strength": (-127, -1),
 }
+
+
+def bounds(measures) -> dict:
+    """Quantity of `measures` -> (lo, hi) that can be, None for any; percentages have no entry."""
+    return {q: PHYSICAL.get(q) for q in measures if UNITS[q] != "%"}

@@ -2,6 +2,7 @@
 
 from .calibration import SensorConfigError as SensorConfigError
 from .calibration import check_calibration, check_number
+from .quantities import bounds
 from .sensortable import COMMON, TYPES
 
 _EZO_ADDRESS = {"ph": 99, "orp": 98, "ec": 100, "tds": 100}
@@ -32,6 +33,16 @@ def measures(config: dict) -> tuple:
 def yields(config: dict) -> tuple:
     """Quantities a checked `config` yields, in the order of its readings."""
     return tuple(q for q in measures(config) if q in config.get("only", (q,)))
+
+
+def facts(config: dict) -> dict:
+    """What a node asks of these tables about a checked `config`: see `fieldnode.sensors.build`."""
+    known = measures(config)
+    found: dict = {"measures": known, "yields": yields(config), "bounds": bounds(known)}
+    at = address(config)
+    if at is not None:
+        found["address"] = at
+    return found
 
 
 def check(configs: list, path: str = "sensors") -> None:

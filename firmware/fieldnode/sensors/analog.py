@@ -31,7 +31,7 @@ class Analog(Sensor):
         margin = abs(raw[1] - raw[0]) * _MARGIN // 100
         self._low = min(raw) - margin
         self._high = max(raw) + margin
-        if self._percent and not clamp:
+        if not clamp:
             self.limits = {quantity: (0, 100)}
 
     def _start(self):
@@ -51,13 +51,13 @@ class Analog(Sensor):
 
 
 def create(config, buses):
-    pin = config["pin"]
+    pin, quantity = config["pin"], config["quantity"]
     return Analog(
         buses.hal.adc(pin),
         buses.clock,
         pin,
-        config["quantity"],
+        quantity,
         config["raw"],
         config["value"],
-        config.get("clamp", True),
+        quantity in config["bounds"] or config.get("clamp", True),  # only of percentages
     )

@@ -35,11 +35,7 @@ class Sensor:
         self.measures = measures
         self.quantities = measures
         self._clock = clock
-        # The tables are forgotten after the start: each sensor keeps its own rows.
-        from fieldproto.quantities import PHYSICAL, UNITS
-
-        self._percent = tuple([q for q in measures if UNITS[q] == "%"])
-        self._physical = {q: PHYSICAL[q] for q in measures if q in PHYSICAL}
+        self.bounds = None  # quantity -> (lo, hi) that can be; None: not yet looked up
         self._calibration = {}
         self._last = None
         self._began = None
@@ -132,9 +128,13 @@ class Sensor:
         known = self._calibration.get(quantity)
         if known:
             value = value * known[1] + known[0]
-        if quantity in self._percent:
+        if self.bounds is None:
+            from fieldproto.quantities import bounds  # rare: the host knows them
+
+            self.bounds = bounds(self.measures)
+        if quantity not in self.bounds:  # a percentage
             return min(max(value, 0), 100)
-        self._in_range(quantity, value, self._physical.get(quantity))
+        self._in_range(quantity, value, self.bounds[quantity])
         return value
 
     def _bus(self, call, *args):

@@ -140,8 +140,4 @@ class Bme280(Sensor):
 
 
 def create(config, buses):
-    from fieldproto import sensortypes
-
-    return Bme280(
-        buses.i2c(), buses.clock, sensortypes.address(config), sensortypes.measures(config)
-    )
+    return Bme280(buses.i2c(), buses.clock, config["address"], tuple(config["measures"]))

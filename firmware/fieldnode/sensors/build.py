@@ -5,7 +5,7 @@ Forgotten when the node has started.
 
 import gc
 
-from fieldproto.sensortypes import SensorConfigError, check, yields
+from fieldproto.calibration import SensorConfigError
 
 # Type -> module. A driver's module has `create(config, buses)`.
 _MODULES = {"dht11": "dht", "dht22": "dht"}
@@ -29,14 +29,18 @@ class Buses:
         return self._i2c
 
 
-def build(configs, hal, clock, i2c=None):
+def build(configs, hal, clock, i2c=None, facts=None):
     """List of `base.Sensor`, one per table of `configs` (the `sensors` of node.json).
 
     `clock` has `ticks_ms()` and `ticks_diff(a, b)`, `i2c` the pins `scl` and `sda`
-    (only when a sensor needs them).
+    (only when a sensor needs them). `facts` of each spare the tables they are looked up in.
     Raises SensorConfigError naming index and key.
     """
-    check(configs)
+    if facts is None:
+        from fieldproto import sensortypes
+
+        sensortypes.check(configs)
+        facts = [sensortypes.facts(config) for config in configs]
     buses = Buses(hal, clock, i2c)
     found = []
     for index, config in enumerate(configs):
@@ -47,13 +51,14 @@ def build(configs, hal, clock, i2c=None):
             "fieldnode.sensors." + _MODULES.get(kind, kind), None, None, ("create",)
         )
         try:
-            sensor = driver.create(config, buses)
+            sensor = driver.create(dict(config, **facts[index]), buses)
         except SensorConfigError:
             raise
         except ValueError as exc:
             # What the chip refuses and the table cannot know, as an input-only pin.
             raise SensorConfigError("sensors[%d]" % index, str(exc))
-        sensor.quantities = yields(config)
+        sensor.quantities = tuple(facts[index]["yields"])
+        sensor.bounds = facts[index]["bounds"]
         calibration = config.get("calibration", {})
         for quantity in calibration:
             sensor.apply_calibration(quantity, **calibration[quantity])

@@ -134,12 +134,10 @@ class Ezo(Sensor):
 
 
 def create(config, buses):
-    from fieldproto import sensortypes
-
     return Ezo(
         buses.i2c(),
         buses.clock,
-        sensortypes.address(config),
-        sensortypes.measures(config),
+        config["address"],
+        tuple(config["measures"]),
         config.get("tds_factor", 0.54),
     )

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import paths
+from .. import nodefile, paths
 from .board import CHIPS, Board, Hooks
 from .console import Console
 from .protocol import Reset
@@ -300,7 +300,10 @@ class Node:
             link = self.flash / package.name
             if not link.exists():
                 link.symlink_to(os.path.relpath(package, self.flash), target_is_directory=True)
-        content["node.json"] = json.dumps(self.config, indent=1)
+        try:
+            content["node.json"] = nodefile.text(self.config)
+        except ValueError:  # a test's, of what a node makes of it
+            content["node.json"] = json.dumps(self.config, indent=1)
         content.update(files)
         for name, data in content.items():
             place = self.flash / name
