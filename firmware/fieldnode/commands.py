@@ -1,5 +1,7 @@
 """What the node is told: commands, carried out by `Actions` and answered here, and settings."""
 
+import gc
+
 from micropython import const
 
 from fieldproto.errors import MessageError
@@ -12,6 +14,7 @@ from .relay import Refused
 from .sensors.base import SensorError
 
 _MUTE_FROM = const(16)  # answers that wait: from here on what is refused is only counted
+_ACTING = ("admission", "safemode", "change", "trial", "actions", "sentslot")
 _IDLE_MS = const(5000)  # after the last message: then what it needed is forgotten
 ACCEPTED = "accepted"
 DONE = "done"
@@ -41,6 +44,7 @@ class Commands:
         self._forget_ms = self._clock.ms() + _IDLE_MS
         try:
             self._take(topic, payload, retained, dup)
+            forget("fieldnode", *_ACTING)
         except Exception as error:  # no payload may end the node; what is loaded for it needs room
             self.refused += 1
             log.exception(error)
@@ -48,14 +52,26 @@ class Commands:
 
     def _take(self, topic, payload, retained, dup):
         dialect = self._node.dialect
-        admission = load("fieldnode.admission")
+        # One thing after the other: there is not room for all that a message needs.
         try:
-            for record in dialect.decode(topic, payload, "node", self._node.id):
+            payload = load("fieldproto.jsonstrict").loads(payload)
+        except ValueError:
+            pass  # decoding says of what message
+        forget("fieldproto", "jsonstrict")
+        gc.collect()
+        dialect.fill()
+        gc.collect()
+        try:
+            records = dialect.decode(topic, payload, "node", self._node.id)
+            forget("fieldproto", "decoding", "jsonstrict")
+            gc.collect()
+            for record in records:
                 values = record.values
                 if record.kind == "command":
                     command = dialect.command(values["command"])
                     self.run(values, command and command.at_end, retained, dup)
                 elif record.kind == "config":
+                    admission = load("fieldnode.admission")
                     why = admission.stale(values, retained, self._clock.epoch())
                     why = why or admission.restarting(self._node)
                     if why:
@@ -124,23 +140,28 @@ class Commands:
             self._carry_out(command, at_end)
 
     def _carry_out(self, command, at_end):
+        state, data, why = FAILED, None, None
         try:
-            actions = load("fieldnode.safemode" if self.safe else "fieldnode.actions")
-            action = getattr(actions.Actions(self._node, self), command["action"], None)
-            if action is None:
-                raise Refused("this node cannot %s" % command["action"])
-            self._note(command)
-            state, data = action(command, command["params"], at_end)
+            state, data = self._act(command, at_end)
         except (Refused, SensorError, ValueError) as error:
-            self.answer(command, FAILED, error=str(error))
+            why = str(error)
         except OSError as error:
-            self.answer(command, FAILED, error="hardware error %s" % error)
+            why = "hardware error %s" % error
         except Exception as error:  # ours: a command may show a fault, not become one
             log.exception(error)
-            self.answer(command, FAILED, error="internal error: %r" % error)
-        else:
-            if state is not None:
-                self.answer(command, state, data)
+            why = "internal error: %r" % error
+        forget("fieldnode", *_ACTING)  # room for the answer
+        gc.collect()
+        if state is not None:
+            self.answer(command, state, data, why)
+
+    def _act(self, command, at_end):
+        actions = load("fieldnode.safemode" if self.safe else "fieldnode.actions")
+        action = getattr(actions.Actions(self._node, self), command["action"], None)
+        if action is None:
+            raise Refused("this node cannot %s" % command["action"])
+        self._note(command)
+        return action(command, command["params"], at_end)
 
     def _note(self, command):
         try:
@@ -191,11 +212,11 @@ class Commands:
 
     def _forget(self):
         self._forget_ms = None
-        forget("fieldnode", "admission", "safemode", "change", "trial", "actions", "sentslot")
+        forget("fieldnode", *_ACTING)
         forget("fieldproto", "decoding", "jsonstrict", "calibration", "bands")
         dialect = self._node.dialect
         dialect.slim()
-        forget("fieldproto.dialects", dialect.name)
+        forget("fieldproto.dialects", dialect.name, dialect.name + "_down")
 
     def run_ended(self, relay):
         """Answer the command whose run has ended, if it was one's."""

@@ -21,6 +21,7 @@ WRITE_MS = const(10000)  # without the socket taking a byte
 
 TLS_POLL_MS = const(20)  # the handshake may want either direction: look again this often
 DNS_POLL_MS = const(50)  # a name that is found wakes nobody
+OUT_SIZE = const(512)  # bytes given to the socket at once
 
 CLOSED = const(0)
 DNS = const(1)
@@ -61,7 +62,7 @@ class Transport:
         self.phase = ""
         self.sent = 0  # ticks when the socket last took bytes
         self.queue = RingIO(size)
-        self._out = bytearray(size)  # what the socket is being given, out of the queue
+        self._out = bytearray(OUT_SIZE)  # what the socket is being given, out of the queue
         self._net = net
         self._lookup = Lookup(net)
         self._sock = None

@@ -1,19 +1,18 @@
 """Payloads to records, by a dialect's tables: a method of `Dialect`."""
 
 from .errors import MessageError
-from .jsonstrict import loads
 from .messages import EXT, MAX_ID, Record
 from .schema import FieldError, read, under
 
 
 def decode(
-    d, topic: str, payload: bytes, receiver: str = "host", node: "str | None" = None
+    d, topic: str, payload: object, receiver: str = "host", node: "str | None" = None
 ) -> "list[Record]":
     """The records in a message that reached `receiver`. Raises MessageError only.
 
     One record, or more where a status also carries an answer, an alert or an event, or where the
     payload is a list of readings. A node passes its own id as `node`: messages for another are
-    refused.
+    refused. `payload` is bytes, or what they are as JSON.
     """
     found = []
     for pair in d.match(topic):
@@ -22,10 +21,14 @@ def decode(
     if not found:
         raise MessageError(d.name, "?", "topic", "%s is not heard here" % topic)
     message, names = found[0]
-    try:
-        obj = loads(payload)
-    except ValueError as error:
-        raise MessageError(d.name, message.name, "", str(error)) from None
+    obj = payload
+    if isinstance(payload, bytes):
+        from .jsonstrict import loads
+
+        try:
+            obj = loads(payload)
+        except ValueError as error:
+            raise MessageError(d.name, message.name, "", str(error)) from None
     if isinstance(obj, list) and receiver == "host":
         from . import batches
 
