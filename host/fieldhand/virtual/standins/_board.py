@@ -168,13 +168,17 @@ def _mount():
 
 def _call(op, a=0, b=0, c=0, payload=None):
     """`_sim.call` which a Ctrl-C may interrupt: its answer must not be taken for the next one's."""
-    try:
-        return _plain(op, a, b, c, payload)
-    except KeyboardInterrupt:
+    global _stale
+    if _stale:
         for name, kind in (("_first", 0), ("_second", 1)):
             old = getattr(_sim, name)
             old[0].close()
             setattr(_sim, name, (_connect(kind),) + old[1:])
+        _stale = False
+    try:
+        return _plain(op, a, b, c, payload)
+    except KeyboardInterrupt:
+        _stale = True  # no more than this: the heap may be locked
         raise
 
 
@@ -233,3 +237,4 @@ def _run(scope):
 
 
 _plain = _sim.call
+_stale = False
