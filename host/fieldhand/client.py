@@ -18,7 +18,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import paho.mqtt.client as paho
 
 from fieldhand import dialects as dialect_table
+from fieldhand import inbound
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import (
     BadParameter,
@@ -45,13 +46,11 @@ from fieldhand.records import (
     Reading,
     Reply,
     Status,
-    from_record,
 )
 from fieldhand.roster import NodeAddress, NodeView, Roster
 from fieldhand.streams import Stream
-from fieldproto.dialect import Dialect
 from fieldproto.downlink import encode_credentials
-from fieldproto.messages import Command, Record
+from fieldproto.messages import Command
 
 if TYPE_CHECKING:
     from fieldhand.fleetfile import FleetFile
@@ -424,40 +423,12 @@ class Fleet:
             topic = message.topic
         except UnicodeDecodeError:
             return self._refuse("?", message.payload, "the topic is not UTF-8", None, None)
-        first: MessageError | None = None
-        for dialect in self._dialects:
-            if not dialect.match(topic):
-                continue
-            try:
-                records = dialect.decode(topic, bytes(message.payload), "host")
-            except MessageError as error:
-                first = first or error
-                continue
-            self._accept(topic, message, [(r, dialect) for r in records], now)
-            return None
-        if first is None:
-            return self._refuse(topic, message.payload, "no dialect has this topic", None, None)
-        return self._refuse(topic, message.payload, str(first), first.dialect, first.field)
-
-    def _accept(
-        self,
-        topic: str,
-        message: paho.MQTTMessage,
-        records: list[tuple[Record, Dialect]],
-        now: float,
-    ) -> None:
-        pairs: list[tuple[str, Any]] = []
-        for record, dialect in records:
-            event = from_record(record, now, message.retain)
-            if isinstance(event, Alert) and event.sensor is not None:
-                event = replace(event, sensor=dialect.quantity(event.sensor))
-            if message.retain and isinstance(event, Reply):
-                continue  # a status that is kept may carry an answer: it was given long ago
-            if event is not None:
-                pairs.append((record.message, event))
-        # An answer that names its command goes before the status it came with, which may also
-        # look like one.
-        pairs.sort(key=lambda pair: not isinstance(pair[1], Reply))
+        try:
+            pairs = inbound.events(
+                self._dialects, topic, bytes(message.payload), now, message.retain
+            )
+        except inbound.Refused as error:
+            return self._refuse(topic, message.payload, error.reason, error.dialect, error.field)
         for name, event in pairs:
             try:
                 fresh = self._roster.admit(event)
