@@ -39,9 +39,14 @@ MODULES = {
     "littlefs-python": "littlefs",
     "pyserial": "serial",
     "esp32-mock-bootloader": "esp32_mock_bootloader",
+    "argon2-cffi": "argon2",
+    "prometheus-client": "prometheus_client",
+    "psycopg[binary]": "psycopg",
 }
 # Optional for a user, so imported only where a board is at hand.
-EXTRAS = ("board", "virtual")
+EXTRAS = ("board", "postgresql", "service", "virtual")
+# They come with pydantic, fastapi and esptool, in the version these are made for.
+BROUGHT = {"pydantic_core", "starlette", "esp_pylib"}
 # `fieldhand.pytest_plugin` is loaded by pytest itself.
 OPTIONAL = {"fieldhand/pytest_plugin.py": {"pytest"}}
 
@@ -108,7 +113,7 @@ def distributions() -> set[str]:
     extras = [project["optional-dependencies"][name] for name in EXTRAS]
     wanted = sum(extras, project["dependencies"])
     names = {requirement.split(">")[0] for requirement in wanted}
-    return {MODULES.get(name, name) for name in names}
+    return {MODULES.get(name, name) for name in names} | BROUGHT
 
 
 def sources() -> Iterator[tuple[str, str, Path]]:

@@ -29,6 +29,7 @@ from fieldhand.cli import (
     gaps,
     node,
     provision,
+    serve,
     setup,
     watch,
 )
@@ -58,6 +59,7 @@ for command in (
     watch.watch,
     fleet.send,
     gaps.gaps,
+    serve.serve,
     node.node,
     dialect.dialect,
     board.board,

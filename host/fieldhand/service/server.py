@@ -1,0 +1,90 @@
+"""Serves the app on a socket of its own, and stops it so that no open stream delays the end."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from fieldhand.errors import FieldhandError
+from fieldhand.service.app import create_app
+from fieldhand.service.service import Service
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 15
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class CannotListen(FieldhandError):
+    """The address of the service cannot be had."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {reason}")
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises CannotListen."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        reason = "in use already" if error.errno == errno.EADDRINUSE else error.strerror
+        raise CannotListen(host, port, reason or str(error)) from error
+    return sock
+
+
+def run(service: Service, sock: socket.socket, ready: Callable[[], object]) -> None:
+    """Serve until SIGINT or SIGTERM. The service runs already, and is stopped by the caller."""
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(service.settings.drain_s) or 1,
+        proxy_headers=False,
+    )
+    # uvicorn raises the signal that ended it again, when it is done: the service is to stop then,
+    # not the process to die.
+    before = {name: signal.signal(name, lambda *_: None) for name in _SIGNALS}
+    try:
+        _Server(config, service, ready).run(sockets=[sock])
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, service: Service, ready: Callable[[], object]
+    ) -> None:
+        super().__init__(config)
+        self._service = service
+        self._ready = ready
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        # uvicorn waits for every answer to end, and a stream ends with the hub only.
+        self._service.hub.close()
+        await super().shutdown(sockets)

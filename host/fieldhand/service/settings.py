@@ -1,0 +1,135 @@
+"""What the service is told: by the command line, the environment and [service] of the fleet file.
+
+In that order: the command line wins. An environment variable is FIELDHAND_SERVICE_ and the
+setting's name in capitals.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldhand.connection import BrokerAddress
+from fieldhand.errors import ConfigError, did_you_mean
+
+PREFIX = "FIELDHAND_SERVICE_"
+DATABASE_NAME = "service.db"
+
+
+class ServiceSettings(BaseModel):
+    """Every setting with its default; times in seconds unless the name says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    database: str = Field("", description="its URL; empty: SQLite beside the fleet file")
+    host: str = Field("127.0.0.1", description="address the service listens on")
+    port: int = Field(8000, ge=0, le=65535, description="its port; 0 takes a free one")
+
+    client_id: str = Field(
+        "fieldhand-service", min_length=1, max_length=64, description="MQTT client id"
+    )
+    dialects: tuple[str, ...] = Field((), description="those to listen to; none: all")
+    workers: int = Field(1, ge=1, le=64, description="connections that share the load")
+    group: str = Field("fieldhand", pattern=r"^[^/+#\x00]+$", description="their $share group")
+
+    batch_rows: int = Field(500, ge=1, le=10_000, description="messages in one commit, at most")
+    batch_ms: int = Field(50, ge=1, le=10_000, description="a batch is read no longer than this")
+    max_payload: int = Field(65_536, ge=256, le=16_777_216, description="bytes of one message")
+    max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
+    node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
+    node_burst: int = Field(2_000, ge=1, description="messages of one node at once")
+    store_every: dict[str, float] = Field(
+        default_factory=dict, description="dialect -> seconds between stored readings of a node"
+    )
+
+    keep_readings_days: float = Field(0, ge=0, description="0: for ever, as the others")
+    keep_minutes_days: float = Field(0, ge=0)
+    keep_hours_days: float = Field(0, ge=0)
+    keep_events_days: float = Field(0, ge=0)
+    keep_dead_letters_days: float = Field(30, ge=0)
+    housekeeping_s: float = Field(60, gt=0, description="between two runs of the housekeeping")
+
+    command_timeout_s: float = Field(30, gt=0, le=86_400)
+    command_retries: int = Field(0, ge=0, le=100)
+
+    live_queue: int = Field(1_000, ge=1, description="events waiting for one live client")
+    live_clients: int = Field(10_000, ge=1, description="live clients at once")
+    drain_s: float = Field(10, gt=0, description="what a graceful stop may take")
+
+
+def load(
+    file: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> ServiceSettings:
+    """The settings; `file` is the fleet file's [service], `path` where it is.
+
+    `overrides` that are None count as not given. Raises ConfigError with all that is wrong.
+    """
+    values = dict(file or {})
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith(PREFIX):
+            values[name.removeprefix(PREFIX).lower()] = _from_text(text)
+    values |= {k: v for k, v in (overrides or {}).items() if v is not None}
+    try:
+        return ServiceSettings.model_validate(values)
+    except ValidationError as error:
+        where = str(path) if path is not None else "the service's settings"
+        raise ConfigError(where, [_problem(item) for item in error.errors()]) from None
+
+
+def broker_address(url: str) -> BrokerAddress:
+    """mqtt://[user[:password]@]host[:port], mqtts:// with TLS, or HOST[:PORT]. Raises ConfigError.
+
+    `%XX` stands for a character that a URL cannot have.
+    """
+    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == -1:
+        raise ConfigError("--broker", [f"'{parts.scheme}://...' is not mqtt[s]://host[:port]"])
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError("--broker", ["there is something behind the port"])
+    tls = parts.scheme == "mqtts"
+    return BrokerAddress(
+        parts.hostname,
+        port if port is not None else 8883 if tls else 1883,
+        unquote(parts.username) if parts.username is not None else None,
+        unquote(parts.password) if parts.password is not None else None,
+        "" if tls else None,
+    )
+
+
+def default_database(fleet_file: Path | None) -> str:
+    """SQLite in .fieldhand beside the fleet file, or in this folder."""
+    folder = (fleet_file.absolute().parent if fleet_file is not None else Path.cwd()) / ".fieldhand"
+    return f"sqlite:///{folder / DATABASE_NAME}"
+
+
+def _from_text(text: str) -> Any:
+    """A list or table is written as JSON; pydantic reads numbers from text itself."""
+    if text.lstrip()[:1] in ("[", "{"):
+        import json
+
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _problem(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        hint = did_you_mean(name, list(ServiceSettings.model_fields))
+        return f"service.{name}: is not a setting{hint}"
+    message = item["msg"][:1].lower() + item["msg"][1:]
+    return f"service.{name}: {message}"

@@ -1,0 +1,298 @@
+"""Messages to rows: decodes a batch, stores it in one transaction, tells whom it concerns.
+
+A message that no dialect can read becomes a dead letter. A batch the database refuses is tried
+message by message, so that one which cannot be stored harms none beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from fieldhand import dialects as dialect_table
+from fieldhand import inbound
+from fieldhand.errors import FieldhandError
+from fieldhand.received import NodeKey
+from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Status
+from fieldhand.service.arrivals import Arrival, Hook, Message
+from fieldhand.service.hub import Hub, LiveEvent, live
+from fieldhand.service.settings import ServiceSettings
+from fieldhand.service.store import deadletters, events, nodes, readings, schema
+from fieldhand.service.store.database import Database, StoreError
+from fieldhand.service.store.nodes import NodeRow
+from fieldproto.dialect import Dialect
+
+# Topics whose dialects are remembered.
+MAX_TOPICS = 50_000
+# Bytes of a refused payload that live clients are shown.
+SHOWN_BYTES = 512
+
+_log = logging.getLogger(__name__)
+
+
+class NodeTable:
+    """The nodes in the database by their key, remembered; shared by the workers."""
+
+    def __init__(self, database: Database, limit: int) -> None:
+        self._database = database
+        self._limit = limit
+        self._rows: dict[NodeKey, NodeRow] = {}
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Remember all that there are. Raises StoreError."""
+        with self._database.reading() as connection:
+            rows = nodes.listing(connection, limit=self._limit)
+        with self._lock:
+            self._rows = {nodes.key_of(row.dialect, row.tenant, row.name): row for row in rows}
+
+    def get(self, key: NodeKey) -> NodeRow | None:
+        return self._rows.get(key)
+
+    def forget(self, key: NodeKey | None = None) -> None:
+        """Look it up again: somebody changed it. None: all of them."""
+        with self._lock:
+            if key is None:
+                self._rows.clear()
+            else:
+                self._rows.pop(key, None)
+
+    def make(self, connection: sa.Connection, key: NodeKey, heard: float) -> NodeRow:
+        """The node of a message, new or not remembered. Raises FieldhandError: one too many."""
+        if len(self._rows) >= self._limit:
+            raise FieldhandError(f"{self._limit} nodes are known: no more are remembered")
+        return nodes.ensure(connection, self._database, key, heard)
+
+    def remember(self, rows: Mapping[NodeKey, NodeRow]) -> None:
+        """After the commit of the transaction that made them."""
+        with self._lock:
+            self._rows.update(rows)
+
+
+class _Batch:
+    """What a batch of messages comes to; made anew for each try."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[Arrival] = []
+        self.letters: list[dict[str, Any]] = []
+        self.new_nodes: dict[NodeKey, NodeRow] = {}
+
+
+class Writer:
+    """Stores batches of messages; one per worker, used by its thread only."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: ServiceSettings,
+        table: NodeTable,
+        hub: Hub,
+        hooks: Sequence[Hook],
+    ) -> None:
+        names = settings.dialects or dialect_table.names()
+        self.dialects: list[Dialect] = [dialect_table.load(name) for name in names]
+        self.counts: Counter[str] = Counter()
+        self._database = database
+        self._settings = settings
+        self._table = table
+        self._hub = hub
+        self._hooks = hooks
+        self._routes: OrderedDict[str, list[Dialect]] = OrderedDict()
+        # node -> the time of its last reading that was kept, where not all are
+        self._kept: dict[int, float] = {}
+
+    def write(self, messages: Sequence[Message], letters: Sequence[dict[str, Any]] = ()) -> None:
+        """Store what the messages say, and `letters`; when it returns they may be acknowledged.
+
+        Raises StoreError when the database is away: then nothing of it is stored.
+        """
+        started = time.perf_counter()
+        try:
+            batch = self._store(messages, letters)
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(messages) > 1:
+                _log.warning("a batch was refused, its messages are stored one by one: %s", error)
+                self.write((), letters)
+                for message in messages:
+                    self.write((message,))
+                return
+            if not messages:
+                raise
+            _log.error("a message on %s could not be stored: %s", messages[0].topic, error)
+            self._bury(messages[0], f"could not be stored: {_line(error)}")
+            return
+        self.counts["batches"] += 1
+        self.counts["write_us"] += int((time.perf_counter() - started) * 1e6)
+        self._after(batch)
+
+    def _bury(self, message: Message, reason: str) -> None:
+        row = deadletters.row_of(message.topic, message.payload, reason, message.received_at)
+        with self._database.writing() as connection:
+            deadletters.add(connection, [row])
+        self.counts["invalid"] += 1
+
+    def _store(self, messages: Sequence[Message], letters: Sequence[dict[str, Any]]) -> _Batch:
+        batch = _Batch()
+        batch.letters.extend(letters)
+        kept = dict(self._kept) if self._settings.store_every else self._kept
+        decoded = [(message, self._decode(message, batch)) for message in messages]
+        with self._database.writing() as connection:
+            for message, found in decoded:
+                self._place(connection, message, found, batch, kept)
+            self._insert(connection, batch)
+            for hook in self._hooks:
+                hook.store(connection, batch.arrivals)
+        self._kept = kept
+        self._table.remember(batch.new_nodes)
+        return batch
+
+    def _decode(self, message: Message, batch: _Batch) -> list[tuple[str, Any]]:
+        try:
+            if len(message.payload) > self._settings.max_payload:
+                raise inbound.Refused(
+                    f"is {len(message.payload)} bytes, more than {self._settings.max_payload}"
+                )
+            return inbound.events(
+                self._dialects_of(message.topic),
+                message.topic,
+                message.payload,
+                message.received_at,
+                message.retained,
+            )
+        except inbound.Refused as error:
+            self._refuse(message, batch, error.reason, error.dialect, error.field)
+        except Exception as error:
+            _log.exception("a message on %s could not be read", message.topic)
+            self._refuse(message, batch, f"internal error: {_line(error)}")
+        return []
+
+    def _refuse(
+        self,
+        message: Message,
+        batch: _Batch,
+        reason: str,
+        dialect: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        batch.letters.append(
+            deadletters.row_of(
+                message.topic, message.payload, reason, message.received_at, dialect, field
+            )
+        )
+
+    def _dialects_of(self, topic: str) -> list[Dialect]:
+        found = self._routes.get(topic)
+        if found is None:
+            found = [dialect for dialect in self.dialects if dialect.match(topic)]
+            self._routes[topic] = found
+            if len(self._routes) > MAX_TOPICS:
+                self._routes.popitem(last=False)
+        return found
+
+    def _place(
+        self,
+        connection: sa.Connection,
+        message: Message,
+        found: Sequence[tuple[str, Any]],
+        batch: _Batch,
+        kept: dict[int, float],
+    ) -> None:
+        for nth, (name, event) in enumerate(found):
+            key = nodes.key_of(event.dialect, event.tenant, event.node)
+            node = self._table.get(key) or batch.new_nodes.get(key)
+            if node is None:
+                try:
+                    node = self._table.make(connection, key, message.received_at)
+                except FieldhandError as error:
+                    self._refuse(message, batch, f"{event.dialect}: {error}", event.dialect)
+                    return
+                batch.new_nodes[key] = node
+            identity = readings.key_of(event, message.topic, message.payload, nth)
+            arrival = Arrival(message.topic, name, event, identity, node, message.retained)
+            if isinstance(event, Reading) and self._settings.store_every:
+                arrival.stored = self._wanted(event, node, kept)
+            batch.arrivals.append(arrival)
+
+    def _wanted(self, reading: Reading, node: NodeRow, kept: dict[int, float]) -> bool:
+        every = self._settings.store_every.get(reading.dialect)
+        if not every:
+            return True
+        at = reading.received_at if reading.time is None else float(reading.time)
+        last = kept.get(node.id)
+        if last is not None and 0 <= at - last < every:
+            return False
+        kept[node.id] = at
+        return True
+
+    def _insert(self, connection: sa.Connection, batch: _Batch) -> None:
+        measured = []
+        happened = []
+        said: dict[int, Status] = {}
+        heard: dict[int, float] = {}
+        for arrival in batch.arrivals:
+            event = arrival.event
+            if not arrival.retained:
+                heard[arrival.node.id] = event.received_at
+            if isinstance(event, Reading):
+                if arrival.stored:
+                    measured.append(arrival)
+            elif isinstance(event, (Alert, NodeEvent)):
+                happened.append(arrival)
+            elif isinstance(event, Status):
+                said[arrival.node.id] = event
+        rows = [readings.row_of(a.node.id, a.key, a.event) for a in measured]  # type: ignore[arg-type]
+        fresh = readings.insert(connection, self._database, schema.reading, rows)
+        for arrival, new in zip(measured, fresh, strict=True):
+            arrival.fresh = new
+        rows = [events.row_of(a.node.id, a.key, a.event) for a in happened]  # type: ignore[arg-type]
+        fresh = readings.insert(connection, self._database, schema.event, rows, events.KEY)
+        for arrival, new in zip(happened, fresh, strict=True):
+            arrival.fresh = new
+        if said:
+            nodes.set_status(connection, self._database, said)
+        if heard:
+            nodes.heard(connection, heard)
+        deadletters.add(connection, batch.letters)
+
+    def _after(self, batch: _Batch) -> None:
+        counts = self.counts
+        counts["invalid"] += len(batch.letters)
+        for arrival in batch.arrivals:
+            counts[type(arrival.event).__name__.lower() if arrival.fresh else "duplicate"] += 1
+        if self._hub.clients:
+            self._hub.publish([live(a.event, a.node, a.stored) for a in batch.arrivals if a.fresh])
+            self._hub.publish([_refused(row) for row in batch.letters])
+        for hook in self._hooks:
+            try:
+                hook.committed(batch.arrivals)
+            except Exception:
+                counts["hook_errors"] += 1
+                _log.exception("%s failed on what was stored", type(hook).__name__)
+
+
+def _refused(row: Mapping[str, Any]) -> LiveEvent:
+    return live(
+        Invalid(
+            row["topic"],
+            row["reason"],
+            row["dialect"],
+            row["field"],
+            row["payload"][:SHOWN_BYTES],
+            row["received"],
+        ),
+        None,
+    )
+
+
+def _line(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines()
+    return lines[0] if lines else type(original).__name__
