@@ -66,7 +66,11 @@ def insert(
     """
     if not rows:
         return []
-    statement = database.insert(table).on_conflict_do_nothing(index_elements=list(key))
+    statement = (
+        database.insert(table)
+        .on_conflict_do_nothing(index_elements=list(key))
+        .execution_options(preserve_rowcount=True)
+    )
     # Nearly always all are new, and counting is far quicker than asking for each.
     point = connection.begin_nested()
     if connection.execute(statement, list(rows)).rowcount == len(rows):
