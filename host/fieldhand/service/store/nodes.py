@@ -166,6 +166,7 @@ def set_status(
             "node_id": id,
             "state": status.state,
             "details": dict(status.values),
+            "boot": status.provenance.boot,
             "time": status.time,
             "received": status.received_at,
             "retained": status.retained,
@@ -176,7 +177,7 @@ def set_status(
     if not rows_new:
         return
     insert = database.insert(table)
-    names = ("state", "details", "time", "received", "retained")
+    names = ("state", "details", "boot", "time", "received", "retained")
     connection.execute(
         insert.on_conflict_do_update(
             index_elements=["node_id"], set_={name: insert.excluded[name] for name in names}

@@ -91,6 +91,18 @@ token = Table(
     Column("revoked", Double),
 )
 
+# Who is logged in on the web page.
+session = Table(
+    "session",
+    metadata,
+    # SHA-256 of the cookie, in hex.
+    Column("digest", Text, primary_key=True),
+    Column("person_id", _Id, ForeignKey("person.id", ondelete="CASCADE"), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Index("ix_session_person_id", "person_id"),
+)
+
 # -- nodes -----------------------------------------------------------------------------------------
 
 node = Table(
@@ -121,6 +133,7 @@ status = Table(
     _node(primary_key=True),
     Column("state", Text, nullable=False),
     Column("details", _Json, nullable=False),
+    Column("boot", Text),
     Column("time", BigInteger),
     Column("received", Double, nullable=False),
     Column("retained", Boolean, nullable=False),

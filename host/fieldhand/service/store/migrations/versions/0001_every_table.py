@@ -247,6 +247,7 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
+        sa.Column("boot", sa.Text(), nullable=True),
         sa.Column("time", sa.BigInteger(), nullable=True),
         sa.Column("received", sa.Double(), nullable=False),
         sa.Column("retained", sa.Boolean(), nullable=False),
@@ -291,6 +292,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("node_id", "boot", "seq", name=op.f("uq_answer_node_id_boot_seq")),
     )
     op.create_index("ix_answer_command_id", "answer", ["command_id"], unique=False)
+    op.create_table(
+        "session",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column(
+            "person_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("expires", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_session_person_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_session")),
+    )
+    op.create_index("ix_session_person_id", "session", ["person_id"], unique=False)
     op.create_table(
         "token",
         sa.Column(
