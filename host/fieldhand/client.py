@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 import weakref
@@ -25,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 
+from fieldhand import answers, inbound
 from fieldhand import dialects as dialect_table
-from fieldhand import inbound
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import (
     BadParameter,
@@ -61,9 +60,6 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
-# What an answer may take, each time, and how often a command may be sent again.
-MAX_TIMEOUT_S = 86_400.0
-MAX_RETRIES = 100
 # Refused messages that are kept to be looked at, and the bytes kept of each.
 MAX_INVALID = 200
 MAX_INVALID_PAYLOAD = 512
@@ -341,23 +337,16 @@ class Fleet:
     ) -> Pending:
         """As `send`, for parameters that come as a mapping."""
         found = self._roster.find(node)
-        _check_patience(node, action, timeout, retries)
+        answers.check_patience(node, action, timeout, retries)
         if self._closed:
             raise self._connection.unavailable("the fleet is closed")
         dialect = found.dialect
-        command = dialect.command(action)
-        if command is None:
-            known = [command.name for command in dialect.commands]
-            raise UnknownAction(node, dialect.name, action, known)
-        id = _command_id()
-        try:
-            packet = dialect.encode_command(node, action, dict(params), id, int(time.time()))
-        except MessageError as error:
-            raise BadParameter(node, action, error.field or "parameters", error.reason) from None
+        id = answers.command_id()
+        command, packet = answers.encode(dialect, node, action, params, id, int(time.time()))
         pending = Pending(
             node, dialect.name, action, params, id, timeout, retries, found.address.options
         )
-        self._book.open(pending, command, _canonical(command, params), packet)
+        self._book.open(pending, command, answers.canonical(command, params), packet)
         return pending
 
     def send_credentials(
@@ -376,7 +365,7 @@ class Fleet:
             )
         if not found.address.extras:
             raise CommandFailed(node, SET_CREDENTIALS, "the node keeps to its document (no extras)")
-        id = _command_id()
+        id = answers.command_id()
         dialect = found.dialect
         packet = encode_credentials(dialect, node, dict(content), id, int(time.time()))
         pending = Pending(
@@ -469,19 +458,6 @@ class Fleet:
             stream.offer(event)
 
 
-def _command_id() -> str:
-    return f"cmd-{int(time.time() * 1000)}-{secrets.token_hex(3)}"
-
-
-def _check_patience(node: str, action: str, timeout: float, retries: int) -> None:
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= MAX_TIMEOUT_S:
-        reason = f"{timeout!r} is not a number of seconds, up to {MAX_TIMEOUT_S:g}"
-        raise BadParameter(node, action, "timeout", reason)
-    if not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
-        reason = f"{retries!r} is not a number from 0 to {MAX_RETRIES}"
-        raise BadParameter(node, action, "retries", reason)
-
-
 def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -> Recorder | None:
     if received is False:
         return None
@@ -493,11 +469,3 @@ def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -
     if file is None or not file.path.is_file():
         return None
     return Recorder(path_beside(file.path))
-
-
-def _canonical(command: Command, params: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(command.fixed)
-    for param in command.params:
-        if params.get(param.name) is not None:
-            values[param.means or param.name] = param.read(params[param.name])
-    return values
