@@ -221,9 +221,11 @@ command = Table(
     _node(),
     Column("action", Text, nullable=False),
     Column("params", _Json, nullable=False),
-    # sent, accepted, done, failed, timeout; refused: it never left this host
+    # sending, sent, accepted, done, failed, timeout; refused: it never left this host
     Column("state", Text, nullable=False),
     Column("caller", Text, nullable=False),
+    # Digest of whose idempotency key it was sent under and which: see `commands.digest`.
+    Column("idempotency", Text, unique=True),
     Column("created", Double, nullable=False),
     Column("sent", Double),
     Column("accepted", Double),
@@ -236,6 +238,19 @@ command = Table(
     Column("data", _Json),
     Index("ix_command_node_id_created", "node_id", "created"),
     Index("ix_command_state", "state"),
+)
+
+# What happened to a command, in order.
+command_step = Table(
+    "command_step",
+    metadata,
+    _id(),
+    Column("command_id", Text, ForeignKey("command.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Double, nullable=False),
+    # A state it went into, or: retried, late
+    Column("step", Text, nullable=False),
+    Column("detail", Text),
+    Index("ix_command_step_command_id", "command_id"),
 )
 
 # Every answer of a node, late ones and those nobody asked for included.

@@ -88,6 +88,7 @@ def upgrade() -> None:
         ),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("idempotency", sa.Text(), nullable=True),
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("sent", sa.Double(), nullable=True),
         sa.Column("accepted", sa.Double(), nullable=True),
@@ -108,6 +109,7 @@ def upgrade() -> None:
             ["node_id"], ["node.id"], name=op.f("fk_command_node_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_command")),
+        sa.UniqueConstraint("idempotency", name=op.f("uq_command_idempotency")),
     )
     op.create_index("ix_command_node_id_created", "command", ["node_id", "created"], unique=False)
     op.create_index("ix_command_state", "command", ["state"], unique=False)
@@ -292,6 +294,27 @@ def upgrade() -> None:
         sa.UniqueConstraint("node_id", "boot", "seq", name=op.f("uq_answer_node_id_boot_seq")),
     )
     op.create_index("ix_answer_command_id", "answer", ["command_id"], unique=False)
+    op.create_table(
+        "command_step",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("command_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["command_id"],
+            ["command.id"],
+            name=op.f("fk_command_step_command_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_command_step")),
+    )
+    op.create_index("ix_command_step_command_id", "command_step", ["command_id"], unique=False)
     op.create_table(
         "session",
         sa.Column("digest", sa.Text(), nullable=False),
