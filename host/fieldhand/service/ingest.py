@@ -134,6 +134,7 @@ class Worker:
         self._wants_to_write = False
         self._connack: str | None = None
         self._subscribed: str | None = None
+        self._kept_session = False
         self._up = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -194,6 +195,10 @@ class Worker:
         self._read()
         taken = self._take()
         self._check(self._client.loop_misc())
+        self._flush()
+        if self._subscribed:
+            self._drop()
+            raise self._unavailable(self._subscribed)
         return taken
 
     def _read(self) -> None:
@@ -277,6 +282,7 @@ class Worker:
         return client
 
     def _connect(self) -> None:
+        # What was read of the connection before comes again: it was not acknowledged.
         self._inbox.clear()
         self._connack = self._subscribed = None
         try:
@@ -284,14 +290,16 @@ class Worker:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise self._unavailable(reason) from error
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        self._await(lambda: self._connack, deadline)
+        self._await(lambda: self._connack)
         self._check(self._client.subscribe(sorted(self._filters.items()))[0])
-        self._await(lambda: self._subscribed, deadline)
+        # A session that was kept has its subscriptions, and its backlog comes before the SUBACK.
+        if not self._kept_session:
+            self._await(lambda: self._subscribed)
         self._up = True
 
-    def _await(self, answer: Callable[[], str | None], deadline: float) -> None:
+    def _await(self, answer: Callable[[], str | None]) -> None:
         """Until `answer` is "", for what is granted; another text is why it is not."""
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
         while answer() is None:
             left = deadline - time.monotonic()
             if left <= 0 or self._stopping.is_set():
@@ -300,9 +308,6 @@ class Worker:
             self._flush()
             self._wait_readable(min(left, IDLE_S))
             self._check(self._client.loop_read())
-            # What a persistent session sends before its SUBACK.
-            if len(self._inbox) >= self._settings.batch_rows:
-                self._take()
         reason = answer()
         if reason:
             self._drop()
@@ -381,6 +386,7 @@ class Worker:
     ) -> None:
         failed = reason_code.is_failure
         self._connack = f"refused the connection: {str(reason_code).lower()}" if failed else ""
+        self._kept_session = bool(flags.session_present)
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reason_codes: Any, properties: Any
