@@ -110,7 +110,7 @@ def test_what_comes_while_it_is_away_is_there_when_it_is_back(own_mosquitto: Mos
         publisher = Publisher(own_mosquitto.port)
         time.sleep(0.3)
         publisher.stop()
-        own_mosquitto.kill()  # and the broker forgets nothing either
+        own_mosquitto.stop()  # and the broker, which writes its sessions down then
         own_mosquitto.start()
         serve.start()
         wanted = len(publisher.sent)

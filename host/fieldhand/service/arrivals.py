@@ -14,12 +14,14 @@ from fieldhand.service.store.readings import Key
 
 
 class Message(NamedTuple):
-    """An MQTT message as it came. `dup`: it may have come before."""
+    """An MQTT message as it came. `dup`: it may have come before.
+
+    `size` is that of its payload; of one that is too large only the start is here.
+    """
 
     topic: str
     payload: bytes
-    qos: int
-    mid: int
+    size: int
     retained: bool
     dup: bool
     received_at: float

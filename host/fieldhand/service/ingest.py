@@ -11,28 +11,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import select
-import socket
-import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from collections.abc import Mapping, Sequence
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import BrokerUnavailable
 from fieldhand.service.arrivals import Hook, Message
 from fieldhand.service.hub import Hub
+from fieldhand.service.link import Link
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.writer import NodeTable, Writer
 
-KEEPALIVE_S = 60
-CONNECT_TIMEOUT_S = 10.0
 RECONNECT_MIN_S = 0.5
 RECONNECT_MAX_S = 30.0
 # How long the database is left alone after it refused, at first and at most.
@@ -111,7 +103,7 @@ class Ingest:
 
 
 class Worker:
-    """One connection and the thread that serves it."""
+    """One session and the thread that serves it."""
 
     def __init__(
         self,
@@ -126,26 +118,18 @@ class Worker:
         self.counts: Counter[str] = Counter()
         self.lag_s = 0.0
         self.trouble: str | None = None
-        self._address = address
         self._settings = settings
-        self._filters = _filters(writer, share)
-        self._client = self._make(client_id)
-        self._inbox: list[Message] = []
-        self._wants_to_write = False
-        self._connack: str | None = None
-        self._subscribed: str | None = None
-        self._kept_session = False
-        self._up = False
+        self._link = Link(address, client_id, _filters(writer, share), settings.max_payload)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def connected(self) -> bool:
-        return self._up
+        return self._link.up
 
     def start(self) -> None:
         """Connect and subscribe, then go on in a thread. Raises BrokerUnavailable."""
-        self._connect()
+        self._link.connect()
         self._thread = threading.Thread(target=self._run, name=self.client_id, daemon=True)
         self._thread.start()
 
@@ -153,14 +137,16 @@ class Worker:
         self._stopping.set()
 
     def join(self, timeout: float) -> None:
-        if self._thread is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                _log.warning(
-                    "%s did not end within %g s; what it had not stored stays at the broker",
-                    self.client_id,
-                    timeout,
-                )
+        if self._thread is None:
+            self._link.close()
+            return
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            _log.warning(
+                "%s did not end within %g s; what it had not stored stays at the broker",
+                self.client_id,
+                timeout,
+            )
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -168,11 +154,12 @@ class Worker:
         wait = RECONNECT_MIN_S
         while not self._stopping.is_set():
             try:
-                if not self._up:
-                    self._connect()
+                if not self._link.up:
+                    self._link.connect(lambda: not self._stopping.is_set())
                     self._recovered("connected again")
                 wait = RECONNECT_MIN_S
-                self._serve()
+                while not self._stopping.is_set():
+                    self._turn(IDLE_S)
             except BrokerUnavailable as error:
                 self._in_trouble(str(error))
                 self._stopping.wait(random.uniform(0, wait))
@@ -180,49 +167,23 @@ class Worker:
             except Exception:
                 # Nothing is known to come here; a worker that ends would be worse.
                 _log.exception("%s failed, and goes on", self.client_id)
-                self._drop()
-                self._stopping.wait(RECONNECT_MAX_S)
+                self._link.close()
+                self._stopping.wait(RECONNECT_MIN_S)
         self._finish()
-
-    def _serve(self) -> None:
-        """Until the connection is lost, which raises BrokerUnavailable, or the end is asked for."""
-        while not self._stopping.is_set():
-            self._turn(IDLE_S)
 
     def _turn(self, timeout: float) -> int:
         """Wait for something to read, store and acknowledge it; returns how many messages."""
-        self._wait_readable(timeout)
-        self._read()
-        taken = self._take()
-        self._check(self._client.loop_misc())
-        self._flush()
-        if self._subscribed:
-            self._drop()
-            raise self._unavailable(self._subscribed)
-        return taken
-
-    def _read(self) -> None:
-        """Read until nothing is left or a batch is full."""
-        client, inbox, limit = self._client, self._inbox, self._settings.batch_rows
-        until = time.monotonic() + self._settings.batch_ms / 1000
-        while len(inbox) < limit:
-            before = len(inbox)
-            self._check(client.loop_read())
-            if len(inbox) == before or time.monotonic() > until:
-                return
-
-    def _take(self) -> int:
-        messages = self._inbox[:]
-        if not messages:
+        packets = self._link.read(self._settings.batch_rows, timeout)
+        if not packets:
             return 0
-        self._inbox.clear()
+        now = time.time()
+        messages = [
+            Message(p.topic or "?", p.payload, p.size, p.retained, p.dup, now) for p in packets
+        ]
         self.counts["messages"] += len(messages)
         if self._store(messages):
-            self.lag_s = time.time() - messages[0].received_at
-            for message in messages:
-                if message.qos:
-                    self._client.ack(message.mid, message.qos)
-            self._flush()
+            self.lag_s = time.time() - now
+            self._link.acknowledge([p.mid for p in packets if p.qos])
         return len(messages)
 
     def _store(self, messages: Sequence[Message]) -> bool:
@@ -239,116 +200,17 @@ class Worker:
             if self._stopping.wait(wait):
                 return False
             wait = min(wait * 2, RETRY_MAX_S)
-            # Pings only: the broker is to know that we are here, and to keep the rest.
-            self._client.loop_misc()
-            self._flush()
+            # The broker is to know that we are here, and to keep the rest.
+            with contextlib.suppress(BrokerUnavailable):
+                self._link.keep_alive()
 
     def _finish(self) -> None:
         """Take what is on its way already, then go; the broker keeps the session."""
         deadline = time.monotonic() + self._settings.drain_s
         with contextlib.suppress(BrokerUnavailable):
-            while self._up and time.monotonic() < deadline and self._turn(0):
+            while self._link.up and time.monotonic() < deadline and self._turn(0):
                 pass
-        if self._up:
-            self._client.disconnect()
-            self._flush()
-        self._drop()
-
-    # -- the connection --------------------------------------------------------------------------
-
-    def _make(self, client_id: str) -> paho.Client:
-        address = self._address
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=False,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        if address.user is not None:
-            client.username_pw_set(address.user, address.password)
-        if address.tls_ca is not None:
-            try:
-                client.tls_set(ca_certs=address.tls_ca or None)
-            except OSError as error:
-                raise self._unavailable(f"{address.tls_ca}: {error.strerror or error}") from error
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.on_socket_open = _no_delay
-        # Set, so that paho leaves writing to `_flush`, which sends many acknowledgements at once.
-        client.on_socket_register_write = self._register_write
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        return client
-
-    def _connect(self) -> None:
-        # What was read of the connection before comes again: it was not acknowledged.
-        self._inbox.clear()
-        self._connack = self._subscribed = None
-        try:
-            self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise self._unavailable(reason) from error
-        self._await(lambda: self._connack)
-        self._check(self._client.subscribe(sorted(self._filters.items()))[0])
-        # A session that was kept has its subscriptions, and its backlog comes before the SUBACK.
-        if not self._kept_session:
-            self._await(lambda: self._subscribed)
-        self._up = True
-
-    def _await(self, answer: Callable[[], str | None]) -> None:
-        """Until `answer` is "", for what is granted; another text is why it is not."""
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while answer() is None:
-            left = deadline - time.monotonic()
-            if left <= 0 or self._stopping.is_set():
-                self._drop()
-                raise self._unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s")
-            self._flush()
-            self._wait_readable(min(left, IDLE_S))
-            self._check(self._client.loop_read())
-        reason = answer()
-        if reason:
-            self._drop()
-            raise self._unavailable(reason)
-
-    def _wait_readable(self, timeout: float) -> None:
-        sock = self._client.socket()
-        if sock is None:
-            self._drop()
-            raise self._unavailable("connection lost")
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return
-        with contextlib.suppress(OSError, ValueError):
-            select.select([sock], [], [], timeout)
-
-    def _flush(self) -> None:
-        """Write what paho holds back, waiting for room in the socket if need be."""
-        while self._wants_to_write and self._client.socket() is not None:
-            self._wants_to_write = False
-            self._check(self._client.loop_write())
-            if self._client.want_write():
-                self._wants_to_write = True
-                sock = self._client.socket()
-                if sock is not None:
-                    with contextlib.suppress(OSError, ValueError):
-                        select.select([], [sock], [], CONNECT_TIMEOUT_S)
-
-    def _check(self, code: MQTTErrorCode) -> None:
-        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._drop()
-            raise self._unavailable(paho.error_string(code).rstrip(".").lower())
-
-    def _drop(self) -> None:
-        self._up = False
-        sock = self._client.socket()
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.close()
-
-    def _unavailable(self, reason: str) -> BrokerUnavailable:
-        return BrokerUnavailable(self._address.host, self._address.port, reason)
+        self._link.close(politely=True)
 
     def _in_trouble(self, reason: str) -> None:
         """Say it once, however often it is tried."""
@@ -362,43 +224,6 @@ class Worker:
             _log.warning("%s: %s", self.client_id, what)
             self.trouble = None
 
-    # -- paho's callbacks, in the same thread ----------------------------------------------------
-
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "?"
-        self._inbox.append(
-            Message(
-                topic,
-                bytes(message.payload),
-                message.qos,
-                message.mid,
-                message.retain,
-                message.dup,
-                time.time(),
-            )
-        )
-
-    def _on_connect(
-        self, client: paho.Client, userdata: Any, flags: Any, reason_code: Any, properties: Any
-    ) -> None:
-        failed = reason_code.is_failure
-        self._connack = f"refused the connection: {str(reason_code).lower()}" if failed else ""
-        self._kept_session = bool(flags.session_present)
-
-    def _on_subscribe(
-        self, client: paho.Client, userdata: Any, mid: int, reason_codes: Any, properties: Any
-    ) -> None:
-        refused = [code for code in reason_codes if code.is_failure]
-        self._subscribed = (
-            f"refused {len(refused)} of {len(reason_codes)} subscriptions" if refused else ""
-        )
-
-    def _register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._wants_to_write = True
-
 
 def _filters(writer: Writer, share: str | None) -> Mapping[str, int]:
     """Topic filter -> QoS, of all that a host listens to."""
@@ -408,7 +233,3 @@ def _filters(writer: Writer, share: str | None) -> Mapping[str, int]:
             name = topic if share is None else f"$share/{share}/{topic}"
             filters[name] = max(qos, filters.get(name, 0))
     return filters
-
-
-def _no_delay(client: paho.Client, userdata: Any, sock: Any) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -134,7 +134,9 @@ class Writer:
         self._after(batch)
 
     def _bury(self, message: Message, reason: str) -> None:
-        row = deadletters.row_of(message.topic, message.payload, reason, message.received_at)
+        row = deadletters.row_of(
+            message.topic, message.payload, reason, message.received_at, size=message.size
+        )
         with self._database.writing() as connection:
             deadletters.add(connection, [row])
         self.counts["invalid"] += 1
@@ -156,9 +158,9 @@ class Writer:
 
     def _decode(self, message: Message, batch: _Batch) -> list[tuple[str, Any]]:
         try:
-            if len(message.payload) > self._settings.max_payload:
+            if message.size > self._settings.max_payload:
                 raise inbound.Refused(
-                    f"is {len(message.payload)} bytes, more than {self._settings.max_payload}"
+                    f"is {message.size} bytes, more than {self._settings.max_payload}"
                 )
             return inbound.events(
                 self._dialects_of(message.topic),
@@ -184,7 +186,13 @@ class Writer:
     ) -> None:
         batch.letters.append(
             deadletters.row_of(
-                message.topic, message.payload, reason, message.received_at, dialect, field
+                message.topic,
+                message.payload,
+                reason,
+                message.received_at,
+                dialect,
+                field,
+                message.size,
             )
         )
 
@@ -267,7 +275,7 @@ class Writer:
         counts["invalid"] += len(batch.letters)
         for arrival in batch.arrivals:
             counts[type(arrival.event).__name__.lower() if arrival.fresh else "duplicate"] += 1
-        if self._hub.clients:
+        if self._hub.listening:
             self._hub.publish([live(a.event, a.node, a.stored) for a in batch.arrivals if a.fresh])
             self._hub.publish([_refused(row) for row in batch.letters])
         for hook in self._hooks:

@@ -40,12 +40,13 @@ def row_of(
     received: float,
     dialect: str | None = None,
     field: str | None = None,
+    size: int | None = None,
 ) -> dict[str, Any]:
     """A refused message as a row of the table. PostgreSQL's text has no NUL."""
     return {
         "topic": topic.replace("\0", "\\0"),
         "payload": payload[:MAX_PAYLOAD],
-        "size": len(payload),
+        "size": len(payload) if size is None else size,
         "reason": reason.replace("\0", "\\0"),
         "dialect": dialect,
         "field": field,
