@@ -1,45 +1,56 @@
 """What routes depend on: the service, the caller and what they may, the node in the path.
 
-`Caller` is where access control hooks in: `current_caller` is the one place that says who asks.
+`current_caller` is the one place that says who asks; every route takes `Reader`, `Commander`,
+`Admin`, `Operator` or `NodeDep`, which need it, or is one of `PUBLIC`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import Depends, HTTPException, Path
 from starlette.requests import HTTPConnection
 
-from fieldhand.service.hub import LiveEvent
+from fieldhand.service import callers
+from fieldhand.service.access import LOCAL, Caller
+from fieldhand.service.credentials import ADMIN, COMMAND, READ, SCOPES
 from fieldhand.service.service import Service
 from fieldhand.service.store import nodes
 from fieldhand.service.store.nodes import NodeRow
 
-READ, COMMAND, ADMIN = "read", "command", "admin"
-SCOPES = (READ, COMMAND, ADMIN)
+__all__ = [
+    "ADMIN",
+    "COMMAND",
+    "LOCAL",
+    "NO_NUL",
+    "PUBLIC",
+    "READ",
+    "SCOPES",
+    "Admin",
+    "Caller",
+    "CallerDep",
+    "Commander",
+    "NodeDep",
+    "NodeWord",
+    "Operator",
+    "ReadDb",
+    "Reader",
+    "ServiceDep",
+    "WriteDb",
+    "current_caller",
+    "find_node",
+    "get_service",
+    "need",
+    "operator",
+    "read_connection",
+    "reader_node",
+    "write_connection",
+]
 
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks. `org` None: the operator, who sees every organisation."""
-
-    name: str
-    org: str | None
-    scopes: frozenset[str]
-
-    def may_see(self, org: str | None) -> bool:
-        """Whether what belongs to `org` (None: nobody) is theirs to see."""
-        return self.org is None or org == self.org
-
-    def wants(self, event: LiveEvent) -> bool:
-        """Whether a live event is theirs to see."""
-        return self.may_see(event.org)
-
-
-LOCAL = Caller("local", None, frozenset(SCOPES))
+# What anybody may ask.
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/login", "/docs", "/openapi.json"})
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -53,8 +64,8 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 
 
 def current_caller(connection: HTTPConnection, service: ServiceDep) -> Caller:
-    """Who asks. Raises HTTPException 401 for a token that is wrong."""
-    return LOCAL
+    """Who asks. Raises HTTPException 401 for nobody we know, 403 for a forged request."""
+    return callers.caller_of(connection, service.access)
 
 
 CallerDep = Annotated[Caller, Depends(current_caller)]
@@ -68,12 +79,23 @@ def need(scope: str) -> Callable[[Caller], Caller]:
             raise HTTPException(403, f"this needs the scope '{scope}'")
         return caller
 
+    check.scope = scope  # type: ignore[attr-defined]  # told in the OpenAPI document
     return check
 
 
 Reader = Annotated[Caller, Depends(need(READ))]
 Commander = Annotated[Caller, Depends(need(COMMAND))]
 Admin = Annotated[Caller, Depends(need(ADMIN))]
+
+
+def operator(caller: Admin) -> Caller:
+    """An admin of no organisation: for what belongs to none (else 403)."""
+    if caller.org is not None:
+        raise HTTPException(403, "this is for the operator, who is of no organisation")
+    return caller
+
+
+Operator = Annotated[Caller, Depends(operator)]
 
 
 def read_connection(service: ServiceDep) -> Iterator[sa.Connection]:
@@ -92,9 +114,17 @@ def write_connection(service: ServiceDep) -> Iterator[sa.Connection]:
 ReadDb = Annotated[sa.Connection, Depends(read_connection, scope="function")]
 WriteDb = Annotated[sa.Connection, Depends(write_connection, scope="function")]
 
+# PostgreSQL's text has no NUL.
+NO_NUL = r"^[^\x00]+$"
+
 NodeWord = Annotated[
     str,
-    Path(description="a node's id, or its name where only one has it", max_length=300),
+    Path(
+        description="a node's id, or its name where only one has it",
+        max_length=300,
+        pattern=NO_NUL,
+        examples=["dese:farm_001:pump-1"],
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fieldhand.broker import Broker
 from fieldhand.brokerstats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
+from fieldhand.service.access import Access
 from fieldhand.service.arrivals import Hook
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
@@ -77,6 +78,8 @@ class Service:
         self._ingest: Ingest | None = None
         self._publisher: Connection | None = None
         self._lock = threading.Lock()
+        self.access = Access(self.database, settings)
+        self.add_part(self.access)
 
     # -- what others build on --------------------------------------------------------------------
 
@@ -154,6 +157,7 @@ class Service:
 
     def _start(self) -> None:
         self.database.open()
+        self.access.check_bind()
         self._declare_nodes()
         if self._embedded is not None:
             self._embedded.start()

@@ -30,6 +30,13 @@ class ServiceSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address the service listens on")
     port: int = Field(8000, ge=0, le=65535, description="its port; 0 takes a free one")
 
+    open: bool = Field(False, description="let everybody in while there is no person and no token")
+    proxies: tuple[str, ...] = Field(
+        (), description="addresses of reverse proxies whose X-Forwarded-* are believed"
+    )
+    session_s: float = Field(604_800, ge=60, le=31_536_000, description="how long a login lasts")
+    max_body: int = Field(262_144, ge=1_024, description="bytes of one request's body")
+
     client_id: str = Field(
         "fieldhand-service", min_length=1, max_length=64, description="MQTT client id"
     )
@@ -38,7 +45,6 @@ class ServiceSettings(BaseModel):
     group: str = Field("fieldhand", pattern=r"^[^/+#\x00]+$", description="their $share group")
 
     batch_rows: int = Field(500, ge=1, le=10_000, description="messages in one commit, at most")
-    batch_ms: int = Field(50, ge=1, le=10_000, description="a batch is read no longer than this")
     max_payload: int = Field(65_536, ge=256, le=16_777_216, description="bytes of one message")
     max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
     node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
