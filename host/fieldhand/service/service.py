@@ -18,7 +18,9 @@ from fieldhand.broker import Broker
 from fieldhand.brokerstats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.service.access import Access
+from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
+from fieldhand.service.commands import Commands
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
 from fieldhand.service.settings import ServiceSettings, default_database
@@ -80,6 +82,9 @@ class Service:
         self._lock = threading.Lock()
         self.access = Access(self.database, settings)
         self.add_part(self.access)
+        self.commands = Commands(self)
+        self.add_part(self.commands)
+        self.add_hook(Answering(self.database, self.commands))
 
     # -- what others build on --------------------------------------------------------------------
 

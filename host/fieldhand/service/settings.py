@@ -62,6 +62,12 @@ class ServiceSettings(BaseModel):
 
     command_timeout_s: float = Field(30, gt=0, le=86_400)
     command_retries: int = Field(0, ge=0, le=100)
+    wind_max_age_s: float = Field(
+        900, gt=0, description="how old a measured wind may be that lets a farm fertilize"
+    )
+    wind_unknown_blocks: bool = Field(
+        True, description="false: a farm whose wind is not known may fertilize"
+    )
 
     live_queue: int = Field(1_000, ge=1, description="events waiting for one live client")
     live_clients: int = Field(10_000, ge=1, description="live clients at once")
