@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 
-from fieldhand import answers, inbound
+from fieldhand import answers
 from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import (
@@ -34,6 +34,7 @@ from fieldhand.errors import (
     MessageError,
     UnknownAction,
 )
+from fieldhand.inbound import Inbound, Refused
 from fieldhand.pending import CommandBook, Pending
 from fieldhand.received import path_beside
 from fieldhand.recorder import Recorder
@@ -126,11 +127,11 @@ class Fleet:
         if broker is None:
             broker = BrokerAddress() if file is None else file.broker.address()
         names = list(dialect_table.names() if dialects is None else dialects)
-        self._dialects = [dialect_table.load(name) for name in names]
+        self._inbound = Inbound([dialect_table.load(name) for name in names])
         declared: dict[str, Any] = {} if file is None else dict(file.nodes)
         self._roster = Roster({**declared, **(nodes or {})}, names)
         filters: dict[str, int] = {}
-        for dialect in self._dialects:
+        for dialect in self._inbound.dialects:
             for topic, qos in dialect.subscriptions("host"):
                 filters[topic] = max(qos, filters.get(topic, 0))
         address = BrokerAddress.of(broker)
@@ -413,10 +414,8 @@ class Fleet:
         except UnicodeDecodeError:
             return self._refuse("?", message.payload, "the topic is not UTF-8", None, None)
         try:
-            pairs = inbound.events(
-                self._dialects, topic, bytes(message.payload), now, message.retain
-            )
-        except inbound.Refused as error:
+            pairs = self._inbound.events(topic, bytes(message.payload), now, message.retain)
+        except Refused as error:
             return self._refuse(topic, message.payload, error.reason, error.dialect, error.field)
         for name, event in pairs:
             try:

@@ -228,7 +228,7 @@ class Worker:
 def _filters(writer: Writer, share: str | None) -> Mapping[str, int]:
     """Topic filter -> QoS, of all that a host listens to."""
     filters: dict[str, int] = {}
-    for dialect in writer.dialects:
+    for dialect in writer.inbound.dialects:
         for topic, qos in dialect.subscriptions("host"):
             name = topic if share is None else f"$share/{share}/{topic}"
             filters[name] = max(qos, filters.get(name, 0))

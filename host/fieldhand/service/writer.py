@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from fieldhand import dialects as dialect_table
-from fieldhand import inbound
 from fieldhand.errors import FieldhandError
+from fieldhand.inbound import Inbound, Refused
 from fieldhand.received import NodeKey
 from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Status
 from fieldhand.service.arrivals import Arrival, Hook, Message
@@ -26,10 +26,7 @@ from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import deadletters, events, nodes, readings, schema
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.nodes import NodeRow
-from fieldproto.dialect import Dialect
 
-# Topics whose dialects are remembered.
-MAX_TOPICS = 50_000
 # Bytes of a refused payload that live clients are shown.
 SHOWN_BYTES = 512
 
@@ -96,14 +93,13 @@ class Writer:
         hooks: Sequence[Hook],
     ) -> None:
         names = settings.dialects or dialect_table.names()
-        self.dialects: list[Dialect] = [dialect_table.load(name) for name in names]
+        self.inbound = Inbound([dialect_table.load(name) for name in names])
         self.counts: Counter[str] = Counter()
         self._database = database
         self._settings = settings
         self._table = table
         self._hub = hub
         self._hooks = hooks
-        self._routes: OrderedDict[str, list[Dialect]] = OrderedDict()
         # node -> the time of its last reading that was kept, where not all are
         self._kept: dict[int, float] = {}
 
@@ -159,17 +155,11 @@ class Writer:
     def _decode(self, message: Message, batch: _Batch) -> list[tuple[str, Any]]:
         try:
             if message.size > self._settings.max_payload:
-                raise inbound.Refused(
-                    f"is {message.size} bytes, more than {self._settings.max_payload}"
-                )
-            return inbound.events(
-                self._dialects_of(message.topic),
-                message.topic,
-                message.payload,
-                message.received_at,
-                message.retained,
+                raise Refused(f"is {message.size} bytes, more than {self._settings.max_payload}")
+            return self.inbound.events(
+                message.topic, message.payload, message.received_at, message.retained
             )
-        except inbound.Refused as error:
+        except Refused as error:
             self._refuse(message, batch, error.reason, error.dialect, error.field)
         except Exception as error:
             _log.exception("a message on %s could not be read", message.topic)
@@ -195,15 +185,6 @@ class Writer:
                 message.size,
             )
         )
-
-    def _dialects_of(self, topic: str) -> list[Dialect]:
-        found = self._routes.get(topic)
-        if found is None:
-            found = [dialect for dialect in self.dialects if dialect.match(topic)]
-            self._routes[topic] = found
-            if len(self._routes) > MAX_TOPICS:
-                self._routes.popitem(last=False)
-        return found
 
     def _place(
         self,
