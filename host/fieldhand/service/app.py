@@ -6,25 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
-from fieldhand import errors
+from fieldhand.service import docs, openapi, problems
+from fieldhand.service.guard import Guard
 from fieldhand.service.routes import ROUTERS
 from fieldhand.service.service import Service
-from fieldhand.service.store.database import StoreError
-
-# Which answer a FieldhandError becomes where no route says otherwise; the first that fits.
-ANSWERS: tuple[tuple[type[errors.FieldhandError], int], ...] = (
-    (errors.UnknownNode, 404),
-    (errors.UnknownAction, 422),
-    (errors.BadParameter, 422),
-    (errors.BrokerUnavailable, 503),
-    (StoreError, 503),
-    (errors.CommandFailed, 409),
-    (errors.CommandTimeout, 504),
-    (errors.FieldhandError, 400),
-)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -41,15 +28,16 @@ def create_app(service: Service) -> FastAPI:
         summary="Readings, commands and live streams of field nodes.",
         version=_version(),
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
+    app.add_middleware(Guard, max_body=service.settings.max_body)
+    problems.install(app)
+    openapi.install(app)
+    docs.install(app)
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
-
-    @app.exception_handler(errors.FieldhandError)
-    async def translated(request: Request, error: errors.FieldhandError) -> JSONResponse:
-        status = next(code for kind, code in ANSWERS if isinstance(error, kind))
-        return JSONResponse({"detail": str(error)}, status)
 
     return app
 

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fieldhand.service.routes import commands, documents, health, live, nodes
+from fieldhand.service.routes import (
+    commands,
+    deadletters,
+    documents,
+    events,
+    gaps,
+    health,
+    live,
+    login,
+    nodes,
+    organisations,
+    tokens,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    login.router,
+    tokens.router,
+    organisations.router,
     nodes.router,
     commands.router,
     documents.router,
+    events.router,
+    gaps.router,
+    deadletters.router,
     live.router,
 )

@@ -141,7 +141,7 @@ def add_person(
 
 
 def remove_person(connection: sa.Connection, name: str) -> bool:
-    """And log them out everywhere; their tokens go too. False when there is nobody of the name."""
+    """And log them out everywhere. False when there is nobody of the name."""
     table = schema.person
     return connection.execute(table.delete().where(table.c.name == name)).rowcount == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,3 +72,60 @@ def history(
         }
         for row in connection.execute(query)
     ]
+
+
+def listing(
+    connection: sa.Connection,
+    *,
+    org: str | None = None,
+    node_id: int | None = None,
+    kind: str | None = None,
+    names: Sequence[str] | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    before: tuple[float, int] | None = None,
+    limit: int = 1000,
+) -> list[tuple[int, dict[str, Any]]]:
+    """Of all nodes, of those of `org`, or of one: (node's number, event), the newest first.
+
+    `before` is the (at, id) of the last of the page before; `names` are severities or words.
+    """
+    table = schema.event
+    query = sa.select(table)
+    if org is not None:
+        query = query.join(schema.node, schema.node.c.id == table.c.node_id)
+        query = query.where(schema.node.c.org == org)
+    if node_id is not None:
+        query = query.where(table.c.node_id == node_id)
+    if kind is not None:
+        query = query.where(table.c.kind == kind)
+    if names is not None:
+        query = query.where(table.c.name.in_(names))
+    if since is not None:
+        query = query.where(table.c.at >= since)
+    if until is not None:
+        query = query.where(table.c.at < until)
+    if before is not None:
+        place = sa.tuple_(table.c.at, table.c.id)
+        query = query.where(place < sa.tuple_(sa.literal(before[0]), sa.literal(before[1])))
+    query = query.order_by(table.c.at.desc(), table.c.id.desc()).limit(min(limit, MAX_ROWS))
+    return [(row.node_id, _event(row)) for row in connection.execute(query)]
+
+
+def _event(row: Any) -> dict[str, Any]:
+    known = not row.boot.startswith("~")
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "at": row.at,
+        "time": row.time,
+        "received": row.received,
+        "boot": row.boot if known else None,
+        "name": row.name,
+        "state": row.state,
+        "message": row.message,
+        "sensor": row.sensor,
+        "value": row.value,
+        "threshold": row.threshold,
+        "data": row.data or {},
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,18 @@ def find(connection: sa.Connection, word: str, org: str | None = None) -> list[N
     found = [_node(row) for row in connection.execute(query)]
     exact = [row for row in found if row.public_id == word]
     return exact or [row for row in found if row.name == word]
+
+
+def assign(connection: sa.Connection, id: int, org: str | None) -> None:
+    """Whose a node is from now on."""
+    table = schema.node
+    connection.execute(table.update().where(table.c.id == id).values(org=org))
+
+
+def names(connection: sa.Connection, ids: Iterable[int]) -> dict[int, str]:
+    """Number -> public id."""
+    query = sa.select(schema.node).where(schema.node.c.id.in_(sorted(set(ids))))
+    return {row.id: row.public_id for row in map(_node, connection.execute(query))}
 
 
 def listing(

@@ -182,6 +182,7 @@ event = Table(
     Column("data", _Json),
     UniqueConstraint("node_id", "kind", "boot", "seq"),
     Index("ix_event_node_id_at", "node_id", "at"),
+    Index("ix_event_at", "at", "id"),
     Index("ix_event_received", "received"),
 )
 

@@ -149,6 +149,7 @@ def upgrade() -> None:
             "node_id", "kind", "boot", "seq", name=op.f("uq_event_node_id_kind_boot_seq")
         ),
     )
+    op.create_index("ix_event_at", "event", ["at", "id"], unique=False)
     op.create_index("ix_event_node_id_at", "event", ["node_id", "at"], unique=False)
     op.create_index("ix_event_received", "event", ["received"], unique=False)
     op.create_table(
