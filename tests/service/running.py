@@ -1,9 +1,11 @@
 """`fieldhand serve` as a process, and a plain HTTP client for it."""
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -108,13 +110,14 @@ def serving(folder: Path, *arguments: str, env: dict[str, str] | None = None) ->
 class Sse:
     """A Server-Sent Events client; `events` are (event, data)."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, headers: dict[str, str] | None = None) -> None:
         parts = urlsplit(url)
         self.events: list[tuple[str, Any]] = []
         self.ended = False
         self._changed = threading.Condition()
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=WAIT_S)
-        self._connection.request("GET", path)
+        self._connection.request("GET", path, headers=headers or {})
+        self._socket = self._connection.sock
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200
         assert self._answer.headers["Content-Type"].startswith("text/event-stream")
@@ -129,7 +132,7 @@ class Sse:
                 key, _, value = line.decode().rstrip("\n").partition(": ")
                 if key == "event":
                     name = value
-                elif key == "data":
+                elif key == "data" and name != "ping":
                     with self._changed:
                         self.events.append((name, json.loads(value)))
                         self._changed.notify_all()
@@ -157,4 +160,7 @@ class Sse:
             return self._changed.wait_for(lambda: self.ended, timeout)
 
     def close(self) -> None:
+        # Else closing waits for what the thread is reading.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._connection.close()

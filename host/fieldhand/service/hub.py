@@ -2,15 +2,18 @@
 
 `publish` may be called from any thread and never waits. Each client has a bounded queue in the
 event loop; one that does not keep up is dropped, and counted, rather than delay the others.
+The latest events are kept, so that a client which was away for a moment misses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -22,14 +25,20 @@ from fieldhand.service.store.nodes import NodeRow
 
 # Events between the threads that publish and the loop that hands them out.
 MAX_WAITING = 20_000
+# What a client that comes back may be given again, and how long after the last client left
+# events are still kept for it.
+RESUME_EVENTS = 5_000
+RESUME_S = 60.0
 
 
-@dataclass(frozen=True)
+# Compared by identity: what is made of one is kept for all who want the same.
+@dataclass(frozen=True, eq=False)
 class LiveEvent:
     """Something to show live. `kind`: reading, status, reply, alert, event, command, invalid ...
 
     `node` is None, and `org` with it, where it is of no node; only the operator sees those.
-    `stored` says that a reading is in history, not only shown.
+    `stored` says that a reading is in history, not only shown. `id` is its place in the stream,
+    given by the hub.
     """
 
     kind: str
@@ -37,6 +46,7 @@ class LiveEvent:
     node: NodeRow | None = None
     event: Event | None = None
     stored: bool = True
+    id: str = ""
 
     @property
     def org(self) -> str | None:
@@ -49,6 +59,21 @@ class LiveEvent:
         if self.node is not None:
             data = {"node_id": self.node.public_id, **data}
         return to_json(data, inf_nan_mode="null")
+
+    @cached_property
+    def sse(self) -> bytes:
+        """One event of a text/event-stream, made once for all clients."""
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (
+            self.id.encode(),
+            self.kind.encode(),
+            self.json,
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """{"type": kind, "id": ..., "data": `json`}: one message of a WebSocket, made once."""
+        head = to_json({"type": self.kind, "id": self.id})[:-1]
+        return (head + b',"data":' + self.json + b"}").decode()
 
 
 def live(event: Event, node: NodeRow | None, stored: bool = True) -> LiveEvent:
@@ -101,10 +126,22 @@ class Subscription:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def stall_s(self) -> float:
+        """So long one write to the client may take."""
+        return self._hub.stall_s
+
     def close(self) -> None:
         """Listen no more. Safe to call twice; in the event loop only."""
         self._hub.discard(self)
         self._end()
+
+    def give_up(self) -> None:
+        """End it, and count it as too slow."""
+        if not self.dropped:
+            self.dropped = True
+            self._hub.dropped_clients += 1
+        self.close()
 
     def __enter__(self) -> Subscription:
         return self
@@ -140,7 +177,8 @@ class TooManyClients(Exception):
 class Hub:
     """All live clients. `bind` it to the event loop that serves them before it is of use."""
 
-    def __init__(self, queue: int = 1_000, clients: int = 10_000) -> None:
+    def __init__(self, queue: int = 1_000, clients: int = 10_000, stall_s: float = 10.0) -> None:
+        self.stall_s = stall_s
         self.dropped_clients = 0
         self.lost_events = 0
         self.published = 0
@@ -152,10 +190,43 @@ class Hub:
         self._lock = threading.Lock()
         self._scheduled = False
         self._closed = False
+        self._kept: deque[LiveEvent] = deque(maxlen=RESUME_EVENTS)
+        self._left_at = float("-inf")
+        self._lost = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new sequence: what was given out before cannot be continued."""
+        self._sequence = secrets.token_hex(4)
+        self._number = 0
+        self._kept.clear()
 
     @property
     def clients(self) -> int:
         return len(self._subscriptions)
+
+    @property
+    def listening(self) -> bool:
+        """Whether somebody listens, or did a moment ago and may come back."""
+        return bool(self._subscriptions) or time.monotonic() - self._left_at < RESUME_S
+
+    @property
+    def position(self) -> str:
+        """The id of the last event given out."""
+        return f"{self._sequence}-{self._number}"
+
+    def since(self, id: str) -> list[LiveEvent] | None:
+        """What came after the event of this id; None where that is not known any more.
+
+        In the event loop.
+        """
+        sequence, _, number = id.partition("-")
+        if sequence != self._sequence or not (number.isascii() and number.isdigit()):
+            return None
+        missed = self._number - int(number)
+        if not 0 <= missed <= len(self._kept):
+            return None
+        return list(self._kept)[len(self._kept) - missed :]
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand events out in this loop."""
@@ -170,6 +241,8 @@ class Hub:
         if len(self._subscriptions) >= self._clients:
             raise TooManyClients(f"{self._clients} clients listen already")
         subscription = Subscription(self, wanted, queue or self._limit)
+        if not self.listening:
+            self._begin()
         if self._closed:
             subscription.close()
         else:
@@ -177,11 +250,13 @@ class Hub:
         return subscription
 
     def discard(self, subscription: Subscription) -> None:
-        self._subscriptions.discard(subscription)
+        if subscription in self._subscriptions:
+            self._left_at = time.monotonic()
+            self._subscriptions.discard(subscription)
 
     def publish(self, events: Iterable[LiveEvent]) -> None:
         """Hand events to whoever wants them. From any thread; never waits."""
-        if not self._subscriptions:
+        if not self.listening:
             return
         with self._lock:
             if self._closed or self._loop is None or self._loop.is_closed():
@@ -189,6 +264,7 @@ class Hub:
             for event in events:
                 if len(self._waiting) >= MAX_WAITING:
                     self.lost_events += 1
+                    self._lost = True
                 else:
                     self._waiting.append(event)
             if self._waiting and not self._scheduled:
@@ -205,13 +281,21 @@ class Hub:
     def _hand_out(self) -> None:
         with self._lock:
             self._scheduled = False
-            events = list(self._waiting)
+            waiting = list(self._waiting)
             self._waiting.clear()
-        self.published += len(events)
+            lost, self._lost = self._lost, False
+        if lost:
+            self._begin()
+        self.published += len(waiting)
+        events = []
+        for event in waiting:
+            self._number += 1
+            events.append(replace(event, id=f"{self._sequence}-{self._number}"))
+        self._kept.extend(events)
         for subscription in list(self._subscriptions):
             wanted = subscription.wanted
             for event in events:
                 if wanted(event) and not subscription.offer(event):
                     self.dropped_clients += 1
-                    self._subscriptions.discard(subscription)
+                    self.discard(subscription)
                     break

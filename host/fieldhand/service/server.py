@@ -13,9 +13,14 @@ import uvicorn
 from fieldhand.errors import FieldhandError
 from fieldhand.service.app import create_app
 from fieldhand.service.service import Service
+from fieldhand.service.streams import HEARTBEAT_S
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 15
+# The kernel ends a connection whose other side acknowledges nothing for so long.
+STALLED_MS = 30_000
+# Nothing of interest comes from a WebSocket's client.
+WS_MAX_BYTES = 65_536
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +44,10 @@ def listen(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, kind)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # For the connections it accepts: one whose other side takes nothing, or is gone, ends.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
             sock.bind(address)
             sock.listen(BACKLOG)
         except BaseException:
@@ -60,6 +69,11 @@ def run(service: Service, sock: socket.socket, ready: Callable[[], object]) -> N
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(service.settings.drain_s) or 1,
         proxy_headers=False,
+        # What is sent is short and the same for all: compressing it for each would cost the most.
+        ws_per_message_deflate=False,
+        ws_ping_interval=HEARTBEAT_S,
+        ws_ping_timeout=HEARTBEAT_S,
+        ws_max_size=WS_MAX_BYTES,
     )
     # uvicorn raises the signal that ended it again, when it is done: the service is to stop then,
     # not the process to die.

@@ -19,6 +19,7 @@ from fieldhand.brokerstats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.service.access import Access
 from fieldhand.service.answering import Answering
+from fieldhand.service.agronomy.part import Agronomy
 from fieldhand.service.arrivals import Hook
 from fieldhand.service.commands import Commands
 from fieldhand.service.hub import Hub
@@ -64,7 +65,7 @@ class Service:
         self.file = file
         path = file.path if file is not None else None
         self.database = Database(settings.database or default_database(path))
-        self.hub = Hub(settings.live_queue, settings.live_clients)
+        self.hub = Hub(settings.live_queue, settings.live_clients, settings.live_stall_s)
         self.started_at = 0.0
         self._broker_address = broker
         self._embedded: Broker | None = None
@@ -85,6 +86,9 @@ class Service:
         self.commands = Commands(self)
         self.add_part(self.commands)
         self.add_hook(Answering(self.database, self.commands))
+        self.agronomy = Agronomy(self)
+        self.add_part(self.agronomy)
+        self.add_hook(self.agronomy)
 
     # -- what others build on --------------------------------------------------------------------
 

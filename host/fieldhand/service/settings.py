@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import ConfigError, did_you_mean
+from fieldhand.service.agronomy.farm import FarmSettings
 
 PREFIX = "FIELDHAND_SERVICE_"
 DATABASE_NAME = "service.db"
@@ -69,7 +70,18 @@ class ServiceSettings(BaseModel):
         True, description="false: a farm whose wind is not known may fertilize"
     )
 
+    agronomy: dict[str, FarmSettings] = Field(
+        default_factory=dict, description="farm -> its place, crop and soil; '*': every farm"
+    )
+    agronomy_every_s: float = Field(
+        30, ge=1, le=86_400, description="between two analyses of a farm that are shown live"
+    )
+    agronomy_models: str = Field("", description="folder of trained models; empty: .../agronomy")
+
     live_queue: int = Field(1_000, ge=1, description="events waiting for one live client")
+    live_stall_s: float = Field(
+        10, gt=0, le=3_600, description="a live client that takes nothing so long is dropped"
+    )
     live_clients: int = Field(10_000, ge=1, description="live clients at once")
     drain_s: float = Field(10, gt=0, description="what a graceful stop may take")
 
