@@ -130,7 +130,7 @@ class Worker:
     def start(self) -> None:
         """Connect and subscribe, then go on in a thread. Raises BrokerUnavailable."""
         self._link.connect()
-        self._thread = threading.Thread(target=self._run, name=self.client_id, daemon=True)
+        self._thread = threading.Thread(target=self.run, name=self.client_id, daemon=True)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -150,7 +150,8 @@ class Worker:
 
     # -- the thread ------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Until the end is asked for; by `start` in a thread."""
         wait = RECONNECT_MIN_S
         while not self._stopping.is_set():
             try:
