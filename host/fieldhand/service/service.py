@@ -18,8 +18,8 @@ from fieldhand.broker import Broker
 from fieldhand.brokerstats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.service.access import Access
-from fieldhand.service.answering import Answering
 from fieldhand.service.agronomy.part import Agronomy
+from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
 from fieldhand.service.commands import Commands
 from fieldhand.service.hub import Hub

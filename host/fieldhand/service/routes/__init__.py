@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from fieldhand.service.routes import (
+    agronomy,
     commands,
     deadletters,
     documents,
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     organisations.router,
     nodes.router,
     commands.router,
+    agronomy.router,
     documents.router,
     events.router,
     gaps.router,
