@@ -31,6 +31,7 @@ from fieldhand.cli import (
     provision,
     serve,
     setup,
+    user,
     watch,
 )
 
@@ -60,6 +61,9 @@ for command in (
     fleet.send,
     gaps.gaps,
     serve.serve,
+    user.user,
+    user.token,
+    user.organisation,
     node.node,
     dialect.dialect,
     board.board,

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fieldhand.cli.common import emit, file_option, json_option, load_file, note
+from fieldhand.cli.common import database_option, emit, file_option, json_option, load_file, note
+
+if TYPE_CHECKING:
+    from fieldhand.service.store.database import Database
 
 INSTALL = "pip install 'fieldhand[service]'"
 
 
 def need_service() -> None:
     """A clear line where the extra is not installed."""
-    for module in ("sqlalchemy", "alembic", "fastapi", "uvicorn"):
+    for module in ("sqlalchemy", "alembic", "fastapi", "uvicorn", "argon2"):
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.name} is not installed: {INSTALL}") from None
+
+
+@contextmanager
+def open_database(file: Path | None, url: str | None) -> Iterator[Database]:
+    """The service's database, as `serve` would take it; it may be running. Raises StoreError."""
+    need_service()
+    from fieldhand.service import settings
+    from fieldhand.service.store.database import Database
+
+    fleet_file = load_file(file, required=False)
+    path = fleet_file.path if fleet_file is not None else None
+    chosen = settings.load(
+        fleet_file.service if fleet_file is not None else None, {"database": url}, path=path
+    )
+    database = Database(chosen.database or settings.default_database(path))
+    try:
+        database.open()
+        yield database
+    finally:
+        database.close()
 
 
 @click.command(short_help="Store every reading, answer commands, show it live.")
@@ -28,17 +54,16 @@ def need_service() -> None:
     metavar="URL",
     help="mqtt://[user[:password]@]host[:port] or mqtts://...  [default: one in this process]",
 )
-@click.option(
-    "--database",
-    metavar="URL",
-    help="sqlite:///FILE or postgresql+psycopg://...  [default: .fieldhand/service.db]",
-)
+@database_option
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Its port.  [default: 8000]")
 @click.option(
     "--broker-port",
     type=click.IntRange(0, 65535),
     help="Port of the broker in this process.  [default: the fleet file's, else 1883]",
+)
+@click.option(
+    "--open", "let_in", is_flag=True, help="Let everybody in while there is no person and no token."
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Connections that share the load.")
 @json_option
@@ -49,6 +74,7 @@ def serve(
     host: str | None,
     port: int | None,
     broker_port: int | None,
+    let_in: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -66,7 +92,13 @@ def serve(
     fleet_file = load_file(file, required=False)
     chosen = settings.load(
         fleet_file.service if fleet_file is not None else None,
-        {"database": database, "host": host, "port": port, "workers": workers},
+        {
+            "database": database,
+            "host": host,
+            "port": port,
+            "workers": workers,
+            "open": True if let_in else None,
+        },
         path=fleet_file.path if fleet_file is not None else None,
     )
     logs.configure()

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from fieldhand import errors
 from fieldhand.service.access import TooOften, WrongLogin
+from fieldhand.service.accounts import NameTaken, UnknownAccount
 from fieldhand.service.credentials import Busy, WeakPassword
 from fieldhand.service.store.database import StoreError
 
@@ -27,6 +28,8 @@ ANSWERS: tuple[tuple[type[errors.FieldhandError], int], ...] = (
     (TooOften, 429),
     (Busy, 503),
     (WeakPassword, 422),
+    (UnknownAccount, 404),
+    (NameTaken, 409),
     (errors.UnknownNode, 404),
     (errors.UnknownAction, 422),
     (errors.BadParameter, 422),

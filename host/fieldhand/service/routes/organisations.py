@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from fieldhand.service import accounts
 from fieldhand.service.deps import Operator, ReadDb, Reader, ServiceDep
 from fieldhand.service.store import access as store
 from fieldhand.service.store.access import MAX_NAME, Organisation
@@ -66,11 +67,9 @@ def add_organisation(
     wanted: NewOrganisation, caller: Operator, service: ServiceDep
 ) -> OrganisationOut:
     """People and tokens can be of it then."""
-    with service.database.writing() as connection:
-        name = wanted.name or wanted.id
-        if not store.add_organisation(connection, service.database, wanted.id, name):
-            raise HTTPException(409, f"there is an organisation '{wanted.id}' already")
-        return next(_told(one) for one in store.organisations(connection, wanted.id))
+    accounts.add_organisation(service.database, wanted.id, wanted.name)
+    with service.database.reading() as connection:
+        return _told(store.organisations(connection, wanted.id)[0])
 
 
 def _told(one: Organisation) -> OrganisationOut:

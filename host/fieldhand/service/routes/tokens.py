@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from fieldhand.service import credentials
+from fieldhand.service import accounts
 from fieldhand.service.deps import NO_NUL, Admin, ReadDb, WriteDb
 from fieldhand.service.store import access as store
 from fieldhand.service.store.access import MAX_NAME, Token
@@ -113,29 +112,21 @@ def make_token(wanted: NewToken, caller: Admin, connection: WriteDb) -> MadeToke
         if org not in (None, caller.org):
             raise HTTPException(403, "an admin makes tokens of their own organisation")
         org = caller.org
-    if org is not None and store.organisation(connection, org) is None:
-        raise HTTPException(422, f"no organisation '{org}': add it first")
     if len(store.tokens(connection, caller.org, MAX_TOKENS)) >= MAX_TOKENS:
         raise HTTPException(422, f"there are {MAX_TOKENS} tokens already")
-    secret = credentials.new_token()
-    days = wanted.expires_days
-    made = store.add_token(
-        connection,
-        name=wanted.name,
-        digest=credentials.digest_of(secret),
-        org=org,
-        scopes=credentials.scopes_text(credentials.scopes_up_to(wanted.scope)),
-        expires=None if days is None else time.time() + days * 86_400,
-    )
+    try:
+        secret, made = accounts.make_token(
+            connection, wanted.name, wanted.scope, org, wanted.expires_days
+        )
+    except accounts.UnknownAccount as error:
+        raise HTTPException(422, str(error)) from None
     return MadeToken(**_told(made), token=secret)
 
 
 @router.delete("/tokens/{token_id}", summary="Revoke a token", status_code=204, responses=_NONE)
 def revoke_token(token_id: TokenId, caller: Admin, connection: WriteDb) -> None:
     """It opens nothing any more; streams it opened end within seconds."""
-    if store.token(connection, token_id, caller.org) is None:
-        raise HTTPException(404, f"no token {token_id}")
-    store.revoke_token(connection, token_id)
+    accounts.revoke_token(connection, token_id, caller.org)
 
 
 def _told(token: Token) -> dict[str, Any]:
