@@ -14,7 +14,8 @@ from fieldhand.service.store.nodes import NodeRow
 
 # A node is not asked again before: any number of streams may be opened at once.
 ASK_EVERY_S = 5.0
-PUBLISH_TIMEOUT_S = 5.0
+# Who sent the command, where the list of commands says it.
+CALLER = "live stream"
 # Nodes whose last asking is remembered.
 MAX_REMEMBERED = 10_000
 
@@ -35,17 +36,17 @@ def ask(service: Service, node: NodeRow) -> None:
     if len(asked) >= MAX_REMEMBERED:
         asked.clear()
     asked[node.id] = now
-    task = asyncio.get_running_loop().create_task(asyncio.to_thread(_publish, service, node))
+    task = asyncio.get_running_loop().create_task(asyncio.to_thread(_send, service, node))
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
 
 
-def _publish(service: Service, node: NodeRow) -> None:
-    options = {**node.options, **node.tenant}
+def _send(service: Service, node: NodeRow) -> None:
+    commands = dialects.unbound(node.dialect).commands
+    word = next((command.name for command in commands if command.action == "sample"), None)
+    if word is None:
+        return
     try:
-        dialect = dialects.load(node.dialect, options, node.extras)
-        word = next((c.name for c in dialect.commands if c.action == "sample"), None)
-        if word is not None:
-            service.publish(dialect.encode_command(node.name, word, {}), PUBLISH_TIMEOUT_S)
-    except (FieldhandError, RuntimeError, ValueError) as error:
+        service.commands.send(node, word, {}, caller=CALLER, org=node.org)
+    except (FieldhandError, RuntimeError) as error:
         _log.warning("%s was not asked for a reading: %s", node.public_id, error)
