@@ -23,7 +23,7 @@ from fieldhand.service.hub import Hub
 from fieldhand.service.link import Link
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store.database import Database, StoreError
-from fieldhand.service.writer import NodeTable, Writer
+from fieldhand.service.writer import NodeTable, Prepared, Writer
 
 RECONNECT_MIN_S = 0.5
 RECONNECT_MAX_S = 30.0
@@ -182,17 +182,17 @@ class Worker:
             Message(p.topic or "?", p.payload, p.size, p.retained, p.dup, now) for p in packets
         ]
         self.counts["messages"] += len(messages)
-        if self._store(messages):
+        if self._store(self.writer.prepare(messages)):
             self.lag_s = time.time() - now
             self._link.acknowledge([p.mid for p in packets if p.qos])
         return len(messages)
 
-    def _store(self, messages: Sequence[Message]) -> bool:
-        """Store them, however long it takes; False when the end was asked for before."""
+    def _store(self, prepared: Prepared) -> bool:
+        """Store it, however long it takes; False when the end was asked for before."""
         wait = RETRY_MIN_S
         while True:
             try:
-                self.writer.write(messages)
+                self.writer.write(prepared)
             except StoreError as error:
                 self._in_trouble(str(error))
             else:

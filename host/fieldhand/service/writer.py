@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from fieldhand.inbound import Inbound, Refused
 from fieldhand.received import NodeKey
 from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Status
 from fieldhand.service.arrivals import Arrival, Hook, Message
+from fieldhand.service.flood import Flood
 from fieldhand.service.hub import Hub, LiveEvent, live
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import deadletters, events, nodes, readings, schema
@@ -72,12 +74,21 @@ class NodeTable:
             self._rows.update(rows)
 
 
-class _Batch:
-    """What a batch of messages comes to; made anew for each try."""
+@dataclass(slots=True)
+class Prepared:
+    """Messages that have been read: what each says, and what is to be refused of them."""
 
-    def __init__(self) -> None:
+    found: list[tuple[Message, list[tuple[str, Any]]]]
+    letters: list[dict[str, Any]]
+    dropped: int = 0
+
+
+class _Batch:
+    """What prepared messages come to; made anew for each try."""
+
+    def __init__(self, letters: Sequence[dict[str, Any]]) -> None:
         self.arrivals: list[Arrival] = []
-        self.letters: list[dict[str, Any]] = []
+        self.letters = list(letters)
         self.new_nodes: dict[NodeKey, NodeRow] = {}
 
 
@@ -95,6 +106,7 @@ class Writer:
         names = settings.dialects or dialect_table.names()
         self.inbound = Inbound([dialect_table.load(name) for name in names])
         self.counts: Counter[str] = Counter()
+        self.flood = Flood(settings.node_rate, settings.node_burst)
         self._database = database
         self._settings = settings
         self._table = table
@@ -103,47 +115,53 @@ class Writer:
         # node -> the time of its last reading that was kept, where not all are
         self._kept: dict[int, float] = {}
 
-    def write(self, messages: Sequence[Message], letters: Sequence[dict[str, Any]] = ()) -> None:
-        """Store what the messages say, and `letters`; when it returns they may be acknowledged.
+    def prepare(self, messages: Sequence[Message]) -> Prepared:
+        """Read messages and count them against their nodes' limits; touches no database."""
+        prepared = Prepared([], [])
+        for message in messages:
+            found = self._read(message, prepared)
+            if found:
+                prepared.found.append((message, found))
+        return prepared
 
-        Raises StoreError when the database is away: then nothing of it is stored.
+    def write(self, prepared: Prepared) -> None:
+        """Store what has been read; when it returns the messages may be acknowledged.
+
+        Raises StoreError when the database is away: then nothing is stored, and it may be tried
+        again.
         """
         started = time.perf_counter()
         try:
-            batch = self._store(messages, letters)
+            batch = self._store(prepared)
         except StoreError:
             raise
         except Exception as error:
-            if len(messages) > 1:
-                _log.warning("a batch was refused, its messages are stored one by one: %s", error)
-                self.write((), letters)
-                for message in messages:
-                    self.write((message,))
-                return
-            if not messages:
-                raise
-            _log.error("a message on %s could not be stored: %s", messages[0].topic, error)
-            self._bury(messages[0], f"could not be stored: {_line(error)}")
+            self._one_by_one(prepared, error)
             return
         self.counts["batches"] += 1
         self.counts["write_us"] += int((time.perf_counter() - started) * 1e6)
+        self.counts["flooded"] += prepared.dropped
         self._after(batch)
 
-    def _bury(self, message: Message, reason: str) -> None:
-        row = deadletters.row_of(
-            message.topic, message.payload, reason, message.received_at, size=message.size
-        )
-        with self._database.writing() as connection:
-            deadletters.add(connection, [row])
-        self.counts["invalid"] += 1
+    def _one_by_one(self, prepared: Prepared, error: Exception) -> None:
+        if len(prepared.found) == 1 and not prepared.letters:
+            message = prepared.found[0][0]
+            _log.error("a message on %s could not be stored: %s", message.topic, error)
+            letter = self._letter(message, f"could not be stored: {_line(error)}")
+            self.write(Prepared([], [letter], prepared.dropped))
+            return
+        if not prepared.found:
+            raise error
+        _log.warning("a batch was refused, its messages are stored one by one: %s", _line(error))
+        self.write(Prepared([], prepared.letters, prepared.dropped))
+        for one in prepared.found:
+            self.write(Prepared([one], []))
 
-    def _store(self, messages: Sequence[Message], letters: Sequence[dict[str, Any]]) -> _Batch:
-        batch = _Batch()
-        batch.letters.extend(letters)
+    def _store(self, prepared: Prepared) -> _Batch:
+        batch = _Batch(prepared.letters)
         kept = dict(self._kept) if self._settings.store_every else self._kept
-        decoded = [(message, self._decode(message, batch)) for message in messages]
         with self._database.writing() as connection:
-            for message, found in decoded:
+            for message, found in prepared.found:
                 self._place(connection, message, found, batch, kept)
             self._insert(connection, batch)
             for hook in self._hooks:
@@ -152,38 +170,57 @@ class Writer:
         self._table.remember(batch.new_nodes)
         return batch
 
-    def _decode(self, message: Message, batch: _Batch) -> list[tuple[str, Any]]:
+    def _read(self, message: Message, prepared: Prepared) -> list[tuple[str, Any]]:
+        refused: tuple[Any, ...]
         try:
             if message.size > self._settings.max_payload:
                 raise Refused(f"is {message.size} bytes, more than {self._settings.max_payload}")
-            return self.inbound.events(
+            found = self.inbound.events(
                 message.topic, message.payload, message.received_at, message.retained
             )
         except Refused as error:
-            self._refuse(message, batch, error.reason, error.dialect, error.field)
+            refused = (error.reason, error.dialect, error.field)
         except Exception as error:
             _log.exception("a message on %s could not be read", message.topic)
-            self._refuse(message, batch, f"internal error: {_line(error)}")
+            refused = (f"internal error: {_line(error)}",)
+        else:
+            if not found:
+                return found
+            first = found[0][1]
+            key = (first.dialect, first.node, *first.tenant.values())
+            if self._within(key, message, prepared):
+                return found
+            return []
+        if self._within(message.topic, message, prepared):
+            prepared.letters.append(self._letter(message, *refused))
         return []
 
-    def _refuse(
+    def _within(self, key: object, message: Message, prepared: Prepared) -> bool:
+        if self.flood.takes(key, message.received_at):
+            return True
+        prepared.dropped += 1
+        dropped = self.flood.to_say(key, message.received_at)
+        if dropped:
+            rate = self._settings.node_rate
+            reason = f"more than {rate:g} messages a second: {dropped} dropped so far"
+            prepared.letters.append(self._letter(message, reason))
+        return False
+
+    def _letter(
         self,
         message: Message,
-        batch: _Batch,
         reason: str,
         dialect: str | None = None,
         field: str | None = None,
-    ) -> None:
-        batch.letters.append(
-            deadletters.row_of(
-                message.topic,
-                message.payload,
-                reason,
-                message.received_at,
-                dialect,
-                field,
-                message.size,
-            )
+    ) -> dict[str, Any]:
+        return deadletters.row_of(
+            message.topic,
+            message.payload,
+            reason,
+            message.received_at,
+            dialect,
+            field,
+            message.size,
         )
 
     def _place(
@@ -201,7 +238,8 @@ class Writer:
                 try:
                     node = self._table.make(connection, key, message.received_at)
                 except FieldhandError as error:
-                    self._refuse(message, batch, f"{event.dialect}: {error}", event.dialect)
+                    reason = f"{event.dialect}: {error}"
+                    batch.letters.append(self._letter(message, reason, event.dialect))
                     return
                 batch.new_nodes[key] = node
             identity = readings.key_of(event, message.topic, message.payload, nth)

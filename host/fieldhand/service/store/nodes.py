@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +42,12 @@ class NodeRow:
 
 def key_of(dialect: str, tenant: Mapping[str, str], name: str) -> NodeKey:
     """What makes a node one."""
-    return NodeKey(dialect, tenant_text(tenant), name)
+    return NodeKey(dialect, _tenant_text(tuple(tenant.items())), name)
+
+
+@lru_cache(1024)
+def _tenant_text(items: tuple[tuple[str, str], ...]) -> str:
+    return tenant_text(dict(items))
 
 
 def org_of(tenant: Mapping[str, str]) -> str | None:
