@@ -281,8 +281,8 @@ class Commands:
             found = {row.node_id: nodes.get(connection, row.node_id) for row in rows}
         for row in rows:
             self._expire(row, found[row.node_id])
-        if len(rows) == MAX_DUE:
-            return 0.0
+        if rows:
+            return 0.0  # there may be more, and a retry has a time limit of its own
         return LOOK_S if following is None else min(max(following - time.time(), 0.0), LOOK_S)
 
     def _expire(self, row: CommandRow, node: NodeRow | None) -> None:
