@@ -68,7 +68,8 @@ def run(service: Service, sock: socket.socket, ready: Callable[[], object]) -> N
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(service.settings.drain_s) or 1,
-        proxy_headers=False,
+        proxy_headers=bool(service.settings.proxies),
+        forwarded_allow_ips=list(service.settings.proxies),
         # What is sent is short and the same for all: compressing it for each would cost the most.
         ws_per_message_deflate=False,
         ws_ping_interval=HEARTBEAT_S,
