@@ -14,14 +14,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import BrokerUnavailable
+from fieldhand.service import sharing
 from fieldhand.service.arrivals import Hook, Message
 from fieldhand.service.hub import Hub
 from fieldhand.service.link import Link
 from fieldhand.service.settings import ServiceSettings
+from fieldhand.service.store import nodes, progress
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.writer import NodeTable, Prepared, Writer
 
@@ -32,6 +34,10 @@ RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
 # How often an idle worker looks whether it is to end and whether a ping is due.
 IDLE_S = 0.25
+# A session that is to end has been silent for so long.
+LEAVE_S = 2.0
+# In the table of progress: how many workers there have been, at most.
+WORKERS = "ingest.workers"
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +54,44 @@ class Ingest:
         hooks: Sequence[Hook] = (),
     ) -> None:
         self.nodes = NodeTable(database, settings.max_nodes)
+        self._address = address
         self._settings = settings
-        self._workers = [
-            Worker(
-                address,
-                settings.client_id if number == 1 else f"{settings.client_id}-{number}",
-                settings,
-                Writer(database, settings, self.nodes, hub, hooks),
-                share=settings.group if settings.workers > 1 else None,
-            )
-            for number in range(1, settings.workers + 1)
-        ]
+        self._database = database
+        self._hub = hub
+        self._hooks = hooks
+        shared = settings.group if settings.workers > 1 else None
+        self._workers = [self._worker(number + 1, shared) for number in range(settings.workers)]
+        self._leaving: list[Worker] = []
+
+    def _worker(self, number: int, shared: str | None, leaves: bool = False) -> Worker:
+        settings = self._settings
+        return Worker(
+            self._address,
+            settings.client_id if number == 1 else f"{settings.client_id}-{number}",
+            settings,
+            Writer(self._database, settings, self.nodes, self._hub, self._hooks),
+            shared=shared,
+            leaves=leaves,
+        )
 
     def start(self) -> None:
-        """Connect every worker. Raises BrokerUnavailable or StoreError."""
+        """Connect every worker. Raises BrokerUnavailable, StoreError or sharing.NotShared."""
+        settings = self._settings
+        if settings.workers > 1:
+            sharing.check(self._address, settings.group)
         self.nodes.load()
+        with self._database.writing() as connection:
+            last = nodes.last_heard(connection)
+            before = progress.get(connection, WORKERS)
+            progress.put(connection, self._database, WORKERS, max(settings.workers, before or 0))
+        # Sessions of workers there are no more would keep their share of the messages for ever.
+        self._leaving = [
+            self._worker(number, settings.group, leaves=True)
+            for number in range(settings.workers + 1, int(before or 0) + 1)
+        ]
         try:
-            for worker in self._workers:
+            for worker in [*self._workers, *self._leaving]:
+                worker.away_since = last
                 worker.start()
         except BaseException:
             self.stop()
@@ -72,10 +99,14 @@ class Ingest:
 
     def stop(self) -> None:
         """Store and acknowledge what has been read, then disconnect; the sessions stay."""
-        for worker in self._workers:
+        workers = [*self._workers, *self._leaving]
+        for worker in workers:
             worker.ask_to_stop()
-        for worker in self._workers:
+        for worker in workers:
             worker.join(self._settings.drain_s + IDLE_S)
+        if self._leaving and all(worker.gone for worker in self._leaving):
+            with contextlib.suppress(StoreError), self._database.writing() as connection:
+                progress.put(connection, self._database, WORKERS, self._settings.workers)
 
     @property
     def connected(self) -> bool:
@@ -91,7 +122,7 @@ class Ingest:
     def counts(self) -> Counter[str]:
         """What came in since the start: messages, reading, status, invalid, duplicate ..."""
         total: Counter[str] = Counter()
-        for worker in self._workers:
+        for worker in [*self._workers, *self._leaving]:
             total.update(dict(worker.counts))
             total.update(dict(worker.writer.counts))
         return total
@@ -103,7 +134,11 @@ class Ingest:
 
 
 class Worker:
-    """One session and the thread that serves it."""
+    """One session and the thread that serves it.
+
+    `shared` is the group whose messages it has a part of. One that `leaves` stores what waits in
+    its session, and ends that.
+    """
 
     def __init__(
         self,
@@ -111,7 +146,8 @@ class Worker:
         client_id: str,
         settings: ServiceSettings,
         writer: Writer,
-        share: str | None = None,
+        shared: str | None = None,
+        leaves: bool = False,
     ) -> None:
         self.client_id = client_id
         self.writer = writer
@@ -119,7 +155,22 @@ class Worker:
         self.lag_s = 0.0
         self.trouble: str | None = None
         self._settings = settings
-        self._link = Link(address, client_id, _filters(writer, share), settings.max_payload)
+        # Since when nobody has listened; None: it is not known.
+        self.away_since: float | None = None
+        self.gone = False
+        self._leaves = leaves
+        plain = _filters(writer)
+        group = shared or settings.group
+        parts = {f"$share/{group}/{topic}": qos for topic, qos in plain.items()}
+        wanted = parts if shared is not None else plain
+        other = plain if shared is not None else parts
+        self._link = Link(
+            address,
+            client_id,
+            {} if leaves else wanted,
+            settings.max_payload,
+            not_filters=[*plain, *parts] if leaves else [*other],
+        )
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -129,7 +180,7 @@ class Worker:
 
     def start(self) -> None:
         """Connect and subscribe, then go on in a thread. Raises BrokerUnavailable."""
-        self._link.connect()
+        self._connect()
         self._thread = threading.Thread(target=self.run, name=self.client_id, daemon=True)
         self._thread.start()
 
@@ -156,12 +207,16 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 if not self._link.up:
-                    self._link.connect(lambda: not self._stopping.is_set())
+                    self._connect()
                     self._recovered("connected again")
                 wait = RECONNECT_MIN_S
                 while not self._stopping.is_set():
-                    self._turn(IDLE_S)
+                    if not self._turn(LEAVE_S if self._leaves else IDLE_S) and self._leaves:
+                        self._link.forget()
+                        self.gone = True
+                        return
             except BrokerUnavailable as error:
+                self.away_since = self.away_since or time.time()
                 self._in_trouble(str(error))
                 self._stopping.wait(random.uniform(0, wait))
                 wait = min(wait * 2, RECONNECT_MAX_S)
@@ -171,6 +226,12 @@ class Worker:
                 self._link.close()
                 self._stopping.wait(RECONNECT_MIN_S)
         self._finish()
+
+    def _connect(self) -> None:
+        self._link.connect(lambda: not self._stopping.is_set())
+        if self.away_since is not None:
+            self.writer.flood.grant(time.time() - self.away_since)
+            self.away_since = None
 
     def _turn(self, timeout: float) -> int:
         """Wait for something to read, store and acknowledge it; returns how many messages."""
@@ -226,11 +287,10 @@ class Worker:
             self.trouble = None
 
 
-def _filters(writer: Writer, share: str | None) -> Mapping[str, int]:
+def _filters(writer: Writer) -> dict[str, int]:
     """Topic filter -> QoS, of all that a host listens to."""
     filters: dict[str, int] = {}
     for dialect in writer.inbound.dialects:
         for topic, qos in dialect.subscriptions("host"):
-            name = topic if share is None else f"$share/{share}/{topic}"
-            filters[name] = max(qos, filters.get(name, 0))
+            filters[topic] = max(qos, filters.get(topic, 0))
     return filters

@@ -22,17 +22,31 @@ CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 10.0
 READ_BYTES = 262_144
 _SUBSCRIBE_MID = 1
+_UNSUBSCRIBE_MID = 2
 
 
 class Link:
-    """One connection at a time; `connect` again after BrokerUnavailable. For one thread."""
+    """One connection at a time; `connect` again after BrokerUnavailable. For one thread.
+
+    `not_filters` are what a session that was kept may still be subscribed to, and shall not be.
+    With `keep` False the session ends with the connection.
+    """
 
     def __init__(
-        self, address: BrokerAddress, client_id: str, filters: Mapping[str, int], max_payload: int
+        self,
+        address: BrokerAddress,
+        client_id: str,
+        filters: Mapping[str, int],
+        max_payload: int,
+        *,
+        not_filters: Sequence[str] = (),
+        keep: bool = True,
     ) -> None:
         self.address = address
         self.client_id = client_id
         self._filters = sorted(filters.items())
+        self._not_filters = sorted(not_filters)
+        self._keep = keep
         self._max_payload = max_payload
         self._sock: socket.socket | None = None
         self._parser = mqttwire.Parser(max_payload)
@@ -57,12 +71,16 @@ class Link:
         self._pinged_at = None
         self._sock = self._open()
         address = self.address
-        hello = mqttwire.connect(self.client_id, KEEPALIVE_S, address.user, address.password)
-        self._write(hello)
+        hello = (self.client_id, KEEPALIVE_S, address.user, address.password, self._keep)
+        self._write(mqttwire.connect(*hello))
         answer = self._await(mqttwire.CONNACK, go_on)
         if len(answer) != 2 or answer[1]:
             why = mqttwire.REFUSALS.get(answer[1] if len(answer) == 2 else 0, "no valid answer")
             raise self.lost(f"refused the connection: {why}")
+        if answer[0] & 1 and self._not_filters:
+            self._write(mqttwire.unsubscribe(_UNSUBSCRIBE_MID, self._not_filters))
+        if not self._filters:
+            return
         self._write(mqttwire.subscribe(_SUBSCRIBE_MID, self._filters))
         if not answer[0] & 1:
             self._check_grant(self._await(mqttwire.SUBACK, go_on))
@@ -106,6 +124,15 @@ class Link:
                     sock.settimeout(WRITE_TIMEOUT_S)
                     sock.sendall(mqttwire.DISCONNECT)
             sock.close()
+
+    def forget(self) -> None:
+        """End the session too, with all that waits in it. Raises BrokerUnavailable."""
+        self.close(politely=True)
+        Link(self.address, self.client_id, {}, self._max_payload, keep=False)._visit()
+
+    def _visit(self) -> None:
+        self.connect()
+        self.close(politely=True)
 
     def lost(self, reason: str) -> BrokerUnavailable:
         """Close, and the error that says why."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-CONNACK, PUBLISH, SUBACK, PINGRESP = 0x20, 0x30, 0x90, 0xD0
+CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP = 0x20, 0x30, 0x90, 0xB0, 0xD0
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
 FAILURE = 0x80  # a SUBACK's code for a filter that was refused [3.9.3]
@@ -150,10 +150,14 @@ class Parser:
 
 
 def connect(
-    client_id: str, keepalive_s: int, user: str | None = None, password: str | None = None
+    client_id: str,
+    keepalive_s: int,
+    user: str | None = None,
+    password: str | None = None,
+    keep: bool = True,
 ) -> bytes:
-    """CONNECT for a session that is kept [3.1]."""
-    flags = 0x80 * (user is not None) | 0x40 * (password is not None)
+    """CONNECT [3.1]; `keep` says that the session outlives the connection."""
+    flags = 0x80 * (user is not None) | 0x40 * (password is not None) | 0x02 * (not keep)
     body = _text("MQTT") + bytes((4, flags)) + keepalive_s.to_bytes(2, "big") + _text(client_id)
     for text in (user, password):
         if text is not None:
@@ -165,6 +169,11 @@ def subscribe(mid: int, filters: Iterable[tuple[str, int]]) -> bytes:
     """SUBSCRIBE [3.8]."""
     body = b"".join(_text(topic) + bytes((qos,)) for topic, qos in filters)
     return _packet(0x82, mid.to_bytes(2, "big") + body)
+
+
+def unsubscribe(mid: int, filters: Iterable[str]) -> bytes:
+    """UNSUBSCRIBE [3.10]."""
+    return _packet(0xA2, mid.to_bytes(2, "big") + b"".join(_text(topic) for topic in filters))
 
 
 def publish(topic: str, payload: bytes) -> bytes:

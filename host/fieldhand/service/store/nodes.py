@@ -165,6 +165,12 @@ def heard(connection: sa.Connection, times: Mapping[int, float]) -> None:
     )
 
 
+def last_heard(connection: sa.Connection) -> float | None:
+    """When any node was last heard."""
+    found = connection.execute(sa.select(sa.func.max(schema.node.c.last_heard))).scalar_one()
+    return None if found is None else float(found)
+
+
 def set_status(
     connection: sa.Connection, database: Database, changes: Mapping[int, Status]
 ) -> None:
