@@ -101,7 +101,7 @@ def serve(
         },
         path=fleet_file.path if fleet_file is not None else None,
     )
-    logs.configure()
+    logs.configure(chosen.log_format, chosen.log_level)
     address = settings.broker_address(broker) if broker is not None else None
     service = Service(chosen, broker=address, file=fleet_file, embedded_port=broker_port)
     sock = server.listen(chosen.host, chosen.port)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fieldhand.broker import Broker
 from fieldhand.brokerstats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
+from fieldhand.errors import ConfigError
 from fieldhand.service.access import Access
 from fieldhand.service.agronomy.part import Agronomy
 from fieldhand.service.answering import Answering
@@ -24,6 +25,8 @@ from fieldhand.service.arrivals import Hook
 from fieldhand.service.commands import Commands
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
+from fieldhand.service.logs import Journal
+from fieldhand.service.metrics import Metrics
 from fieldhand.service.settings import ServiceSettings, default_database
 from fieldhand.service.store import nodes
 from fieldhand.service.store.database import Database
@@ -31,6 +34,7 @@ from fieldproto.messages import Packet
 
 if TYPE_CHECKING:
     from fieldhand.fleetfile import FleetFile
+    from fieldhand.service.influx import InfluxBridge
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -89,6 +93,13 @@ class Service:
         self.agronomy = Agronomy(self)
         self.add_part(self.agronomy)
         self.add_hook(self.agronomy)
+        self.influx = self._bridge()
+        if self.influx is not None:
+            self.add_part(self.influx)
+            self.add_hook(self.influx)
+        self.metrics = Metrics(self)
+        self.add_hook(self.metrics.latency)
+        self.add_hook(Journal())
 
     # -- what others build on --------------------------------------------------------------------
 
@@ -134,7 +145,10 @@ class Service:
             return "not running"
         if self._ingest.trouble is not None:
             return self._ingest.trouble
-        return None if self._ingest.connected else "not connected to the broker"
+        if not self._ingest.connected:
+            return "not connected to the broker"
+        lag = self._ingest.lag_s
+        return f"{lag:.0f} s behind" if lag > self.settings.ready_lag_s else None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -230,6 +244,18 @@ class Service:
             address = self.file.broker.address()
             given = {"user": address.user, "password": address.password}
         return BrokerAddress(self._embedded.host, self._embedded.port, **given)
+
+    def _bridge(self) -> InfluxBridge | None:
+        settings = self.settings
+        if not settings.influx:
+            return None
+        try:
+            from fieldhand.service.influx import InfluxBridge
+        except ModuleNotFoundError as error:
+            missing = f"{error.name} is not installed: pip install 'fieldhand[influx]'"
+            raise ConfigError("service.influx", [missing]) from None
+        token = settings.influx_token.get_secret_value()
+        return InfluxBridge(settings.influx, token, settings.influx_queue, settings.drain_s)
 
     def _where(self) -> tuple[str, int]:
         return self.broker.host, self.broker.port

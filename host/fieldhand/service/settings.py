@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import ConfigError, did_you_mean
@@ -84,6 +84,18 @@ class ServiceSettings(BaseModel):
     )
     live_clients: int = Field(10_000, ge=1, description="live clients at once")
     drain_s: float = Field(10, gt=0, description="what a graceful stop may take")
+    ready_lag_s: float = Field(60, gt=0, description="not ready when a commit takes longer")
+
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="auto: text on a terminal"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    influx: str = Field(
+        "", description="http://host:8086/?db=NAME (InfluxDB 1.x) or /?org=ORG&bucket=BUCKET (2.x)"
+    )
+    influx_token: SecretStr = Field(SecretStr(""), description="of 2.x; from the environment")
+    influx_queue: int = Field(50_000, ge=1, le=10_000_000, description="readings that may wait")
 
 
 def load(

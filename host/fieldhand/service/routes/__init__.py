@@ -14,6 +14,7 @@ from fieldhand.service.routes import (
     health,
     live,
     login,
+    metrics,
     nodes,
     organisations,
     tokens,
@@ -21,6 +22,7 @@ from fieldhand.service.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    metrics.router,
     login.router,
     tokens.router,
     organisations.router,

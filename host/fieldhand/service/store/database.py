@@ -179,6 +179,11 @@ class Database:
                     environment.run_migrations()
 
 
+def ping(connection: sa.Connection) -> None:
+    """Have the database answer, from a table of ours."""
+    connection.execute(sa.text("SELECT 1 FROM node LIMIT 1"))
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     # SQLAlchemy's BEGIN, not the module's, which comes late and not before a SELECT.
     connection.isolation_level = None
