@@ -23,6 +23,7 @@ from fieldhand.service.agronomy.part import Agronomy
 from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
 from fieldhand.service.commands import Commands
+from fieldhand.service.housekeeping import Housekeeping
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
 from fieldhand.service.logs import Journal
@@ -90,6 +91,8 @@ class Service:
         self.commands = Commands(self)
         self.add_part(self.commands)
         self.add_hook(Answering(self.database, self.commands))
+        self.housekeeping = Housekeeping(self.database, settings)
+        self.add_part(self.housekeeping)
         self.agronomy = Agronomy(self)
         self.add_part(self.agronomy)
         self.add_hook(self.agronomy)
