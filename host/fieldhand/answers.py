@@ -76,6 +76,14 @@ class Asked:
 A = TypeVar("A", bound=Asked)
 
 
+def may_answer(event: Event) -> bool:
+    """Whether an event can answer a command at all; most cannot, which is quickly said."""
+    if isinstance(event, Reply):
+        return True
+    # A node with provenance answers by id; its heartbeat is not an answer.
+    return isinstance(event, (Status, Reading)) and event.provenance.boot is None
+
+
 def find(asked: Mapping[str, A], message: str, event: Event) -> A | None:
     """The command among `asked` (id -> command, the oldest first) that a live event answers.
 
@@ -89,10 +97,8 @@ def find(asked: Mapping[str, A], message: str, event: Event) -> A | None:
             if one.is_of(event) and one.command.name == event.command:
                 return one
         return None
-    if not isinstance(event, (Reply, Status, Reading)):
+    if not isinstance(event, (Reply, Status, Reading)) or not may_answer(event):
         return None
-    if not isinstance(event, Reply) and event.provenance.boot is not None:
-        return None  # this node answers by id; its heartbeat is not an answer
     for one in asked.values():
         if one.is_of(event) and one.shown_by(message, event):
             return one

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fieldhand import answers, dialects
 from fieldhand.answers import ACCEPTED, DONE, FAILED, SENT, Asked
-from fieldhand.records import Reading, Reply, Status
+from fieldhand.records import Reply
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.commands import Commands
 from fieldhand.service.store import commands as store
@@ -51,13 +51,19 @@ class Answering:
         heard = [
             arrival
             for arrival in arrivals
-            if arrival.fresh
-            and not arrival.retained
-            and isinstance(arrival.event, (Reply, Status, Reading))
+            if arrival.fresh and not arrival.retained and answers.may_answer(arrival.event)
         ]
-        replies = [arrival for arrival in heard if isinstance(arrival.event, Reply)]
-        if not heard or not (replies or store.any_under_way(connection)):
+        if not heard:
             return
+        waiting = store.waiting(connection)
+        heard = [
+            arrival
+            for arrival in heard
+            if isinstance(arrival.event, Reply) or waiting is None or arrival.node.id in waiting
+        ]
+        if not heard:
+            return
+        replies = [arrival for arrival in heard if isinstance(arrival.event, Reply)]
         new = dict(zip(map(id, replies), self._insert(connection, replies), strict=True))
         batch = _Batch(connection, heard)
         for arrival in heard:

@@ -24,6 +24,8 @@ OPEN = (SENDING, SENT, ACCEPTED)
 RETRIED, LATE = "retried", "late"
 # Steps and answers that one question brings back of a command.
 MAX_STEPS = 1_000
+# Open commands whose nodes are looked at one by one.
+MAX_WAITING = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,15 @@ def some(connection: sa.Connection, ids: Collection[str]) -> dict[str, CommandRo
     return {row.id: _command(row) for row in rows}
 
 
-def any_under_way(connection: sa.Connection) -> bool:
-    """Whether any command waits for an answer: cheap enough to ask for every batch of readings."""
+def waiting(connection: sa.Connection) -> set[int] | None:
+    """The nodes with commands that wait for an answer; None for more than MAX_WAITING.
+
+    Cheap enough to ask for every batch of readings.
+    """
     table = schema.command
-    query = sa.select(sa.literal(1)).where(table.c.state.in_(OPEN)).limit(1)
-    return connection.execute(query).first() is not None
+    query = sa.select(table.c.node_id).where(table.c.state.in_(OPEN)).limit(MAX_WAITING + 1)
+    found = connection.execute(query).scalars().all()
+    return set(found) if len(found) <= MAX_WAITING else None
 
 
 def under_way(connection: sa.Connection, node_ids: Collection[int]) -> list[CommandRow]:
