@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 
 from fieldhand.cli import (
+    agronomy,
     bench,
     board,
     broker,
@@ -64,6 +65,7 @@ for command in (
     user.user,
     user.token,
     user.organisation,
+    agronomy.agronomy,
     node.node,
     dialect.dialect,
     board.board,

@@ -68,15 +68,15 @@ def train(hours: Hours, place: FarmSettings, node: str, horizon_h: int, now: flo
     usable = [s for s in found if all(name in s.features for name in names)]
     if len(usable) < MIN_SAMPLES:
         why = f"{len(usable)} hours to learn from, {MIN_SAMPLES} are needed"
-        has_physical = any(s.physical is not None for s in found)
+        balanced = [s for s in found if s.physical is not None]
         return _model(
             node,
             horizon_h,
             now,
-            found,
-            chosen="physical" if has_physical else "naive",
-            why=why if has_physical else f"{why}; and ET0 is unknown: is the latitude set?",
-            errors=_plain_errors(found, folds=0),
+            balanced or usable,
+            chosen="physical" if balanced else "naive",
+            why=why if balanced else f"{why}; and ET0 is unknown: is the latitude set?",
+            errors=_plain_errors(balanced or usable, folds=0),
         )
     return _trained(usable, names, node, horizon_h, now)
 
