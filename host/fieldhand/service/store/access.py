@@ -104,8 +104,10 @@ def organisations(connection: sa.Connection, org: str | None = None) -> list[Org
 
 def add_organisation(connection: sa.Connection, database: Database, id: str, name: str) -> bool:
     """False when it is there already."""
-    statement = database.insert(schema.organisation).values(id=id, name=name, created=time.time())
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    table = schema.organisation
+    statement = database.insert(table).values(id=id, name=name, created=time.time())
+    statement = statement.on_conflict_do_nothing().returning(table.c.id)
+    return connection.execute(statement).first() is not None
 
 
 # -- people ----------------------------------------------------------------------------------------
@@ -134,16 +136,19 @@ def add_person(
     scopes: str,
 ) -> bool:
     """False when the name is taken."""
-    statement = database.insert(schema.person).values(
+    table = schema.person
+    statement = database.insert(table).values(
         name=name, org=org, password=password, scopes=scopes, created=time.time(), disabled=False
     )
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    statement = statement.on_conflict_do_nothing().returning(table.c.id)
+    return connection.execute(statement).first() is not None
 
 
 def remove_person(connection: sa.Connection, name: str) -> bool:
     """And log them out everywhere. False when there is nobody of the name."""
     table = schema.person
-    return connection.execute(table.delete().where(table.c.name == name)).rowcount == 1
+    gone = table.delete().where(table.c.name == name).returning(table.c.id)
+    return connection.execute(gone).first() is not None
 
 
 def set_password(connection: sa.Connection, id: int, password: str, log_out: bool = True) -> None:
