@@ -49,7 +49,7 @@ class ServiceSettings(BaseModel):
     max_payload: int = Field(65_536, ge=256, le=16_777_216, description="bytes of one message")
     max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
     node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
-    node_burst: int = Field(2_000, ge=1, description="messages of one node at once")
+    node_burst: int = Field(10_000, ge=1, description="messages of one node at once")
     store_every: dict[str, float] = Field(
         default_factory=dict, description="dialect -> seconds between stored readings of a node"
     )
