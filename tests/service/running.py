@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -81,6 +82,15 @@ class Serve:
     def get(self, path: str) -> Any:
         with urlopen(self.url + path, timeout=WAIT_S) as answer:
             return json.load(answer)
+
+    def try_get(self, path: str) -> tuple[int, Any]:
+        """The status and what came with it."""
+        try:
+            with urlopen(self.url + path, timeout=WAIT_S) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as error:
+            with error:
+                return error.code, json.load(error)
 
     def until(self, path: str, wanted: Any, timeout: float = WAIT_S) -> Any:
         """The answer to `path` as soon as `wanted` of it is true."""
