@@ -90,8 +90,8 @@ def clients(url: str, counts: Mapping[str, int], pipe: Any) -> None:
                     lambda kind=kind: Client(  # type: ignore[misc]
                         request_of(kind, parts.netloc), seen[kind]
                     ),
-                    parts.hostname,
-                    parts.port,
+                    parts.hostname or "",
+                    parts.port or 0,
                 )
                 for _ in range(count)
             ]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from fieldhand.service import docs, openapi, problems
+from fieldhand.service import docs, openapi, page, problems
 from fieldhand.service.guard import Guard
 from fieldhand.service.routes import ROUTERS
 from fieldhand.service.service import Service
@@ -38,6 +38,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
+    page.install(app)
 
     return app
 
