@@ -17,10 +17,12 @@ from fieldhand.broker import Broker
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import settings as settings_module
 from fieldhand.service import sharing
+from fieldhand.service.arrivals import Message
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
 from fieldhand.service.store import deadletters, nodes, readings
 from fieldhand.service.store.database import Database
+from fieldhand.service.writer import NodeTable, Writer
 
 WAIT_S = 20.0
 
@@ -276,6 +278,24 @@ def test_one_message_that_cannot_be_stored_harms_none_beside_it(database, mosqui
         if not database.sqlite:
             (letter,) = letters(database)
             assert "could not be stored" in letter.reason
+
+
+def test_a_reading_without_time_or_number_comes_again(store):
+    """A device of somebody else's: what it repeats counts, what the broker repeats does not."""
+    settings = settings_module.load({}, environment={})
+    writer = Writer(store, settings, NodeTable(store, 10), Hub(), ())
+
+    def came(at, dup=False, retained=False):
+        payload = b'{"temperatureC": 21.5}'
+        message = Message("devices/g1/data", payload, len(payload), retained, dup, at)
+        writer.write(writer.prepare([message]))
+        with store.reading() as connection:
+            return readings.count(connection)
+
+    assert [came(1000.0), came(1010.0)] == [1, 2]
+    assert came(1020.0, dup=True) == 2
+    assert came(1030.0, retained=True) == 2
+    assert came(1040.0) == 3
 
 
 def test_farm_stores_every_30_s_and_shows_every_3(mosquitto, store):

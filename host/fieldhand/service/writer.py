@@ -20,7 +20,7 @@ from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
 from fieldhand.inbound import Inbound, Refused
 from fieldhand.received import NodeKey
-from fieldhand.records import Alert, Invalid, NodeEvent, Reading, Status
+from fieldhand.records import Alert, Heard, Invalid, NodeEvent, Reading, Status
 from fieldhand.service.arrivals import Arrival, Hook, Message
 from fieldhand.service.flood import Flood
 from fieldhand.service.hub import Hub, LiveEvent, live
@@ -28,7 +28,11 @@ from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import deadletters, events, nodes, readings, schema
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.nodes import NodeRow
+from fieldhand.service.store.readings import Key
 
+# Within this a message that is marked as coming again, and says the same, is the same: a broker
+# delivers again when we connect again.
+AGAIN_S = 86_400.0
 # Bytes of a refused payload that live clients are shown.
 SHOWN_BYTES = 512
 
@@ -243,6 +247,8 @@ class Writer:
                     return
                 batch.new_nodes[key] = node
             identity = readings.key_of(event, message.topic, message.payload, nth)
+            if (message.dup or message.retained) and _untimed(event, identity):
+                identity = readings.came_before(connection, node.id, identity, AGAIN_S)
             arrival = Arrival(message.topic, name, event, identity, node, message.retained)
             if isinstance(event, Reading) and self._settings.store_every:
                 arrival.stored = self._wanted(event, node, kept)
@@ -303,6 +309,11 @@ class Writer:
             except Exception:
                 counts["hook_errors"] += 1
                 _log.exception("%s failed on what was stored", type(hook).__name__)
+
+
+def _untimed(event: Heard, key: Key) -> bool:
+    """Whether nothing in a reading says which one it is."""
+    return isinstance(event, Reading) and event.time is None and key.boot.startswith("~")
 
 
 def _refused(row: Mapping[str, Any]) -> LiveEvent:

@@ -37,6 +37,22 @@ def key_of(event: Reading | Alert | NodeEvent | Reply, topic: str, payload: byte
     return Key(f"~{digest}", seq)
 
 
+def came_before(connection: sa.Connection, node_id: int, key: Key, within_s: float) -> Key:
+    """The key of the last reading that said the same, where it came within so many seconds.
+
+    For one without a time of its own that may come for the second time: `key` is of its arrival.
+    """
+    table = schema.reading
+    found = connection.execute(
+        sa.select(sa.func.max(table.c.seq)).where(
+            table.c.node_id == node_id,
+            table.c.boot == key.boot,
+            table.c.seq > key.seq - int(within_s * 1000),
+        )
+    ).scalar()
+    return key if found is None else key._replace(seq=int(found))
+
+
 def row_of(node_id: int, key: Key, reading: Reading) -> dict[str, Any]:
     """A reading as a row of the table."""
     time = reading.time
