@@ -47,6 +47,7 @@ class Housekeeping:
             hours_s=settings.keep_hours_days * day,
             events_s=settings.keep_events_days * day,
             dead_letters_s=settings.keep_dead_letters_days * day,
+            commands_s=settings.keep_commands_days * day,
         )
         self.last_run = time.time()
         if any(gone.values()):

@@ -58,6 +58,7 @@ class ServiceSettings(BaseModel):
     keep_minutes_days: float = Field(0, ge=0)
     keep_hours_days: float = Field(0, ge=0)
     keep_events_days: float = Field(0, ge=0)
+    keep_commands_days: float = Field(0, ge=0, description="from the end of each")
     keep_dead_letters_days: float = Field(30, ge=0)
     housekeeping_s: float = Field(60, gt=0, description="between two runs of the housekeeping")
 

@@ -172,6 +172,7 @@ def forget(
     hours_s: float = 0,
     events_s: float = 0,
     dead_letters_s: float = 0,
+    commands_s: float = 0,
     now: float | None = None,
 ) -> dict[str, int]:
     """Delete what is older than so many seconds, 0: nothing; returns how many rows of each table.
@@ -195,6 +196,8 @@ def forget(
         (schema.rollup_hour, "start", hours_s),
         (schema.event, "received", events_s),
         (schema.dead_letter, "received", dead_letters_s),
+        (schema.command, "ended", commands_s),
+        (schema.answer, "received", commands_s),
     ):
         if keep_s:
             gone[table.name] = _delete(database, table, column, at - keep_s)

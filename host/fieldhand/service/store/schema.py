@@ -239,6 +239,7 @@ command = Table(
     Column("data", _Json),
     Index("ix_command_node_id_created", "node_id", "created"),
     Index("ix_command_state", "state"),
+    Index("ix_command_ended", "ended"),
 )
 
 # What happened to a command, in order.
@@ -273,6 +274,7 @@ answer = Table(
     Column("received", Double, nullable=False),
     UniqueConstraint("node_id", "boot", "seq"),
     Index("ix_answer_command_id", "command_id"),
+    Index("ix_answer_received", "received"),
 )
 
 # -- refused ---------------------------------------------------------------------------------------

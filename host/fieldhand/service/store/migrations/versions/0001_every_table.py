@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_command")),
         sa.UniqueConstraint("idempotency", name=op.f("uq_command_idempotency")),
     )
+    op.create_index("ix_command_ended", "command", ["ended"], unique=False)
     op.create_index("ix_command_node_id_created", "command", ["node_id", "created"], unique=False)
     op.create_index("ix_command_state", "command", ["state"], unique=False)
     op.create_table(
@@ -295,6 +296,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("node_id", "boot", "seq", name=op.f("uq_answer_node_id_boot_seq")),
     )
     op.create_index("ix_answer_command_id", "answer", ["command_id"], unique=False)
+    op.create_index("ix_answer_received", "answer", ["received"], unique=False)
     op.create_table(
         "command_step",
         sa.Column(
