@@ -11,6 +11,7 @@ from fieldhand.cli import cli
 from fieldhand.cli import main as run
 from fieldhand.received import NodeKey
 from fieldhand.service.agronomy import forecast, training
+from fieldhand.service.agronomy.analysis import Farm, analyse
 from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, ModelFileError
 from fieldhand.service.store import agronomy as store
@@ -20,6 +21,7 @@ from fieldhand.service.store.database import Database
 
 # 1 May 2026, 00:00 UTC.
 MAY = 1777593600
+NUMBERS = ("mean", "scale", "low", "high", "coefficients")
 PLACE = FarmSettings(latitude=13.7, altitude=2)
 
 
@@ -190,6 +192,49 @@ def test_the_stored_model_predicts_what_it_was_trained_to():
     assert max(abs(miss) for miss in misses) < 6 * model.errors["ridge"].rmse
 
 
+def test_an_analysis_tells_the_model_its_error_and_its_inputs():
+    history = thirsty_soil(40)
+    model = train(history)
+    hours = hours_of(history)
+    # In the evening, when the soil has stopped drying.
+    last = max(hour for hour in hours if hour % 24 == 19) - 24
+    known = {hour: spans for hour, spans in hours.items() if hour < last}
+    values = {name: span.mean for name, span in hours[last - 1].items()}
+    ahead = analyse(Farm(last * HOUR_S + 60.0, values, known, PLACE, model)).analysis["forecast"]
+    assert ahead.state == "ridge"
+    assert ahead.error == model.errors["ridge"]
+    assert set(ahead.inputs) == set(model.features)
+    assert ahead.details["trained"] == model.trained
+    outcome = hours[last - 1 + 6]["soil_moisture"].mean
+    assert ahead.value == pytest.approx(outcome, abs=6 * model.errors["ridge"].rmse)
+    # A heat it has not seen.
+    heat = store.Span(1, 60.0, 60.0, 60.0)
+    beyond = {hour: {**spans, "air_temperature": heat} for hour, spans in known.items()}
+    ahead = analyse(Farm(last * HOUR_S + 60.0, values, beyond, PLACE, model)).analysis["forecast"]
+    assert ahead.state == "physical"
+    assert ahead.error == model.errors["physical"]
+    assert "does not apply: vpd is" in ahead.details["why"]
+
+
+def test_with_a_longitude_the_balance_knows_when_the_sun_is_up():
+    even = train(thirsty_soil(30))
+    by_sun = train(thirsty_soil(30), PLACE.model_copy(update={"longitude": 0.0}))
+    assert by_sun.errors["physical"].rmse < 0.8 * even.errors["physical"].rmse
+    assert by_sun.errors["naive"] == even.errors["naive"]
+
+
+@pytest.mark.parametrize("longitude, night", [(0.0, 0), (180.0, 12)])
+def test_the_share_of_a_day(longitude, night):
+    place = PLACE.model_copy(update={"longitude": longitude})
+    share, _ = forecast.day_share(place, MAY // HOUR_S, 24)
+    assert share == pytest.approx(1.0, abs=0.003)
+    # From 20 o'clock on there are 8 hours without sun in May at 13.7 degrees north.
+    share, how = forecast.day_share(place, MAY // HOUR_S + 20 + night, 8)
+    assert share == pytest.approx(0, abs=1e-9)
+    assert "eq. 21 and 28" in how
+    assert forecast.day_share(PLACE, MAY // HOUR_S + 20, 8)[0] == pytest.approx(1 / 3)
+
+
 def test_what_lies_beyond_its_training_is_refused():
     history = thirsty_soil(40)
     model = train(history)
@@ -224,6 +269,10 @@ def test_no_file_is_no_model(tmp_path):
         ({"chosen": "magic"}, "chosen"),
         ({"horizon_h": 0}, "horizon_h"),
         ({"surprise": 1}, "surprise"),
+        (
+            {"features": ["x"]} | dict.fromkeys(NUMBERS, [1.0]),
+            "a feature that is not known here",
+        ),
     ],
 )
 def test_a_model_file_that_was_meddled_with_is_refused(tmp_path, change, reason):

@@ -22,7 +22,7 @@ from fieldhand.service.agronomy.results import (
     Analysis,
     Input,
     Result,
-    estimated,
+    computed,
     given,
     measured,
     missing,
@@ -126,7 +126,7 @@ def _water(known: Farm, et0: Result) -> Result:
     if et0.value is not None:
         kc = given(place.crop_coefficient, "", farm.CROP_COEFFICIENT, farm.CROP_COEFFICIENT_HOW)
         crop_et = max(0.0, kc.value * et0.value)
-        inputs |= {"crop_coefficient": kc, "et0": estimated(et0.value, "mm/day", "result et0")}
+        inputs |= {"crop_coefficient": kc, "et0": computed(et0.value, "mm/day", "result et0")}
         p = soilwater.depletion_fraction(p, crop_et)
         details["crop_et_mm_per_day"] = round(crop_et, 2)
     taw = soilwater.total_available(capacity.value / 100, wilting.value / 100, depth.value)
@@ -164,12 +164,22 @@ def _forecast(known: Farm, et0: Result) -> Result:
             if found is None:
                 raise ValueError("the moisture of the last hours is not known")
             value = forecast.ridge(model, found)
-            inputs = {name: estimated(found[name], "", "last whole hour") for name in found}
+            inputs = {
+                name: computed(found[name], forecast.UNITS[name], "readings of the last whole hour")
+                for name in model.features
+            }
         except ValueError as error:
             way, why = "physical", f"the trained model does not apply: {error}"
     if value is None and way == "physical" and et0.value is not None:
-        value = forecast.physical(moisture.value, et0.value, known.place, horizon)
-        inputs["et0"] = estimated(et0.value, "mm/day", "result et0")
+        share, how = forecast.day_share(known.place, known.at / HOUR_S, horizon)
+        value = forecast.physical(moisture.value, et0.value, known.place, share)
+        inputs["et0"] = computed(et0.value, "mm/day", "result et0")
+        inputs["day_share"] = Input(
+            value=round(share, 4),
+            unit="of a day's ET0",
+            source="estimated" if known.place.longitude is None else "computed",
+            how=how,
+        )
     elif value is None:
         if way == "physical":
             why += f"; no physical model: {et0.missing}"
@@ -259,7 +269,7 @@ def _leaf_fungi(deficit: Result) -> Result:
     return Result(
         state=disease.leaf_fungi(deficit.value),
         method=disease.LEAF_METHOD,
-        inputs={"vpd": estimated(deficit.value, "kPa", "result vpd")},
+        inputs={"vpd": computed(deficit.value, "kPa", "result vpd")},
     )
 
 

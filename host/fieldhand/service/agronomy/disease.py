@@ -12,7 +12,7 @@ from fieldhand.service.agronomy import vpd
 HUTTON_TEMPERATURE = 10.0
 HUTTON_HUMIDITY = 90.0
 HUTTON_HOURS = 6
-HUTTON_METHOD = "Hutton Criteria (2017), potato late blight"
+HUTTON_METHOD = "Hutton Criteria (2017), potato late blight, on the last two times 24 hours"
 LEAF_METHOD = "VPD limits of Ohio State University AEX-804 (2001), fungi on leaves"
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,10 +19,11 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from fieldhand.errors import FieldhandError
-from fieldhand.service.agronomy import evaporation, farm, soilwater, vpd, weather
+from fieldhand.service.agronomy import evaporation, farm, radiation, soilwater, vpd, weather
 from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.results import Error
 from fieldhand.service.agronomy.weather import Hours
+from fieldhand.service.store.agronomy import HOUR_S
 
 FORMAT = 1
 DEFAULT_HORIZON_H = 6
@@ -29,6 +31,17 @@ MAX_HORIZON_H = 72
 # A farm that changes faster than its history did is no case for what was learnt from that.
 MARGIN = 0.1
 MAX_FILE = 65_536
+
+# Of the features.
+UNITS = {
+    "moisture": "%",
+    "change_3h": "%",
+    "day_sin": "",
+    "day_cos": "",
+    "vpd": "kPa",
+    "wind": "km/h",
+    "et0": "mm/day",
+}
 
 Way = Literal["ridge", "physical", "naive"]
 Numbers = Annotated[list[FiniteFloat], Field(max_length=32)]
@@ -70,6 +83,8 @@ class Model(BaseModel):
         lists = (self.mean, self.scale, self.low, self.high, self.coefficients)
         if any(len(numbers) != len(self.features) for numbers in lists):
             raise ValueError("its lists of numbers are not of the same length")
+        if not set(self.features) <= set(UNITS):
+            raise ValueError("it has a feature that is not known here")
         if any(value <= 0 for value in self.scale):
             raise ValueError("a scale is not above 0")
         if self.chosen == "ridge" and not self.features:
@@ -114,8 +129,29 @@ def reference(hours: Hours, hour: int, place: FarmSettings) -> float | None:
     return evaporation.reference(day, weather.day_of_year(hour), place).value
 
 
-def physical(moisture: float, et0: float, place: FarmSettings, horizon_h: float) -> float:
-    """Moisture in % after `horizon_h` hours of crop water use at ET0 mm/day.
+def day_share(place: FarmSettings, hour: float, horizon_h: int) -> tuple[float, str]:
+    """Which share of a day's ET0 falls into `horizon_h` hours from `hour` (Unix time / 3600) on.
+
+    As much as of the day's extraterrestrial radiation (FAO-56 eq. 21 and 28); without a longitude,
+    which says when the sun is up, as much as of the day's hours. And how it was found.
+    """
+    if place.latitude is None or place.longitude is None:
+        return horizon_h / 24, "longitude is not set: spread evenly over the day"
+    total = 0.0
+    for n in range(horizon_h):
+        middle = hour + n + 0.5
+        day = time.gmtime(middle * HOUR_S).tm_yday
+        whole = radiation.extraterrestrial(place.latitude, day)
+        if whole > 0:
+            part = radiation.extraterrestrial_hour(
+                place.latitude, place.longitude, day, middle % 24
+            )
+            total += part / whole
+    return total, "as the extraterrestrial radiation, FAO-56 eq. 21 and 28"
+
+
+def physical(moisture: float, et0: float, place: FarmSettings, days: float) -> float:
+    """Moisture in % after the crop took its water at ET0 mm/day for `days` days.
 
     FAO-56 eq. 58 (ETc = Kc ET0), 84 (Ks) and 85 (the balance) without rain, irrigation, capillary
     rise and deep percolation.
@@ -127,7 +163,7 @@ def physical(moisture: float, et0: float, place: FarmSettings, horizon_h: float)
     p = soilwater.depletion_fraction(place.depletion_fraction or farm.DEPLETION_FRACTION, crop_et)
     taw = soilwater.total_available(capacity, wilting / 100, depth)
     ks = soilwater.stress(taw, soilwater.depletion(moisture / 100, capacity, depth), p)
-    return max(0.0, moisture - soilwater.drying(crop_et, ks, horizon_h) / (10 * depth))
+    return max(0.0, moisture - soilwater.drying(crop_et, ks, days) / (10 * depth))
 
 
 def ridge(model: Model, found: dict[str, float]) -> float:

@@ -6,11 +6,15 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-Source = Literal["measured", "set", "estimated"]
+Source = Literal["measured", "set", "estimated", "computed"]
 
 
 class Input(BaseModel):
-    """A number that went into a result: measured by the node, set by a person, or estimated."""
+    """A number that went into a result.
+
+    Measured by the node, set by a person, computed from what `how` names, or, where none of these
+    was to be had, estimated.
+    """
 
     value: float
     unit: str
@@ -72,6 +76,10 @@ def given(value: float | None, unit: str, fallback: float, how: str) -> Input:
 
 def estimated(value: float, unit: str, how: str) -> Input:
     return Input(value=_rounded(value), unit=unit, source="estimated", how=how)
+
+
+def computed(value: float, unit: str, how: str) -> Input:
+    return Input(value=_rounded(value), unit=unit, source="computed", how=how)
 
 
 def result(

@@ -25,6 +25,6 @@ def stress(taw: float, depleted: float, p: float) -> float:
     return max(0.0, (taw - depleted) / ((1 - p) * taw))
 
 
-def drying(crop_et: float, ks: float, hours: float) -> float:
-    """mm that a crop takes in `hours`, of ETc (mm/day) and Ks. FAO-56 eq. 80 over part of a day."""
-    return crop_et * ks * hours / 24
+def drying(crop_et: float, ks: float, days: float) -> float:
+    """mm that a crop takes in `days`, of ETc (mm/day) and Ks. FAO-56 eq. 81."""
+    return crop_et * ks * days

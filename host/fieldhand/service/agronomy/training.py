@@ -50,7 +50,9 @@ def samples(hours: Hours, place: FarmSettings, horizon_h: int) -> list[Sample]:
         et0 = known.get("et0")
         physical = None
         if et0 is not None:
-            physical = forecast.physical(known["moisture"], et0, place, horizon_h)
+            # The hour's mean is its moisture in the middle.
+            share, _ = forecast.day_share(place, hour + 0.5, horizon_h)
+            physical = forecast.physical(known["moisture"], et0, place, share)
         after = hours[hour + horizon_h][weather.MOISTURE].mean
         found.append(Sample(hour, known, after, physical))
     return found
