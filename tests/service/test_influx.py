@@ -16,9 +16,10 @@ from service.running import serving
 
 from fieldhand import dialects
 from fieldhand.errors import ConfigError
+from fieldhand.influxurl import InfluxUrl
 from fieldhand.records import from_record
 from fieldhand.service.arrivals import Arrival
-from fieldhand.service.influx import InfluxBridge, Target, line, waiting
+from fieldhand.service.influx import InfluxBridge, line, waiting
 from fieldhand.service.store.nodes import NodeRow
 from fieldhand.sim import Simulator
 
@@ -199,4 +200,4 @@ def test_a_bucket_of_2_x_is_written_with_the_token():
 )  # fmt: skip
 def test_a_wrong_url_is_refused(url: str):
     with pytest.raises(ConfigError):
-        Target.of(url)
+        InfluxUrl.of(url)

@@ -18,9 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import sqlalchemy as sa
 import urllib3
@@ -29,7 +27,7 @@ from influxdb_client.client.write.point import Point
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from fieldhand.errors import ConfigError
+from fieldhand.influxurl import InfluxUrl
 from fieldhand.records import Reading
 from fieldhand.service.arrivals import Arrival
 
@@ -57,56 +55,6 @@ class InfluxError(Exception):
         self.wait_s = wait_s
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where to write: a database of InfluxDB 1.x, or an organisation's bucket of 2.x."""
-
-    url: str
-    user: str | None = None
-    password: str | None = None
-    database: str | None = None
-    policy: str | None = None
-    org: str | None = None
-    bucket: str | None = None
-
-    @classmethod
-    def of(cls, text: str) -> Target:
-        """http[s]://[user[:password]@]host[:port]/?db=NAME[&rp=POLICY], or ?org=ORG&bucket=BUCKET.
-
-        Raises ConfigError.
-        """
-        parts = urlsplit(text)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise ConfigError("service.influx", ["is not http[s]://host[:port]/?..."])
-        query = {name: words[-1] for name, words in parse_qs(parts.query).items()}
-        unknown = sorted(set(query) - {"db", "rp", "org", "bucket"})
-        if unknown:
-            raise ConfigError("service.influx", [f"'{unknown[0]}' is not known in the URL"])
-        if ("db" in query) == ("bucket" in query) or ("bucket" in query) != ("org" in query):
-            raise ConfigError(
-                "service.influx",
-                ["wants ?db=NAME (InfluxDB 1.x) or ?org=ORG&bucket=BUCKET (2.x) behind the host"],
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        where = host if port is None else f"{host}:{port}"
-        return cls(
-            f"{parts.scheme}://{where}{parts.path.rstrip('/')}",
-            unquote(parts.username) if parts.username else None,
-            unquote(parts.password) if parts.password else None,
-            query.get("db"),
-            query.get("rp"),
-            query.get("org"),
-            query.get("bucket"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.url} ({self.database or self.bucket})"
-
-
 class Waiting(NamedTuple):
     """A reading in the queue."""
 
@@ -128,7 +76,7 @@ class InfluxBridge:
     }
 
     def __init__(self, url: str, token: str = "", queue: int = 50_000, drain_s: float = 10) -> None:
-        self.target = Target.of(url)
+        self.target = InfluxUrl.of(url)
         self.counts: Counter[str] = Counter()
         self.trouble: str | None = None
         self._drain_s = drain_s
