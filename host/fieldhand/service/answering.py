@@ -169,6 +169,9 @@ class _Batch:
         reply = arrival.event
         if not isinstance(reply, Reply):
             return
+        if reply.state == ACCEPTED and row.state in (DONE, FAILED):
+            self._answers(arrival, row, late=False)  # another worker was quicker with the end
+            return
         self._answers(arrival, row, late=True)
         detail = reply.state if reply.error is None else f"{reply.state}: {reply.error}"
         store.step(self._connection, row.id, reply.received_at, store.LATE, detail)

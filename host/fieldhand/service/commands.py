@@ -297,7 +297,7 @@ class Commands:
             values = {"state": SENT, "sent": row.created, "deadline": row.created + row.timeout_s}
             self._move(row, node, (SENDING,), values, "whether the broker has it is not known")
         elif row.state == SENDING:
-            reason = "unknown: the service ended while it was sending it"
+            reason = "unknown: whether it was sent is not on record"
             self._move(row, node, (SENDING,), _ended(FAILED, reason))
         elif row.state == SENT and row.attempts <= row.retries and dialect and node and repeatable:
             self._retry(row, node, dialect, now)
