@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright: a browser for the session, pages with a clean profile each."""
+"""Debian's Chromium under Playwright: a browser, and pages with a profile of their own."""
 
 import shutil
 from collections.abc import Iterator
@@ -63,9 +63,7 @@ class Watched:
     @property
     def foreign(self) -> list[str]:
         """Requests to anybody but the service."""
-        return [
-            url for url in self.asked if not url.startswith((self._origin, "data:", "blob:"))
-        ]
+        return [url for url in self.asked if not url.startswith((self._origin, "data:", "blob:"))]
 
 
 @contextmanager

@@ -11,6 +11,8 @@ const HEIGHT = 180;
 // A line ends where nothing came for so many usual intervals.
 const GAP = 6;
 const DRAW_MS = 400;
+// A chart of a node that was heard for the first time just now shows so much.
+const MIN_SPAN_S = 60;
 
 export const RANGES = [
   { key: "15m", text: "15 minutes", seconds: 900, resolution: "raw" },
@@ -111,6 +113,15 @@ export class Charts {
     }, DRAW_MS);
   }
 
+  /** The time that charts show: the range, less what was before the first reading in it. */
+  span() {
+    const now = Date.now() / 1000;
+    const from = now - this.range.seconds;
+    const firsts = [...this._charts.values()].map((chart) => chart.first(from));
+    const first = Math.min(now - MIN_SPAN_S, ...firsts.filter((at) => at !== null));
+    return [Math.max(from, first - (now - first) * 0.02), now];
+  }
+
   /** Time goes on without readings too. */
   tick() {
     this._charts.forEach((chart) => chart.draw());
@@ -144,11 +155,20 @@ class Chart {
     let place = s.at.length;
     if (last !== undefined && at <= last) {
       place = s.at.findIndex((one) => one >= at);
-      if (s.at[place] === at) return;
+      if (s.at[place] === at) {
+        // Two in one second of the node's clock: the later one is what is so.
+        for (const list of [s.low, s.mean, s.high]) list[place] = found;
+        return;
+      }
     }
     s.at.splice(place, 0, at);
     for (const list of [s.low, s.mean, s.high]) list.splice(place, 0, found);
     if (s.at.length > MAX_POINTS) for (const list of Object.values(s)) list.shift();
+  }
+
+  /** When the first point from `since` on is, null where there is none. */
+  first(since) {
+    return this._series.at.find((at) => at >= since) ?? null;
   }
 
   /** What uPlot is given: nulls where the node was not heard. */
@@ -190,9 +210,9 @@ class Chart {
       height: HEIGHT,
       legend: { show: false },
       cursor: { sync: { key: "node" }, drag: { x: false, y: false }, points: { size: 8 } },
-      scales: { x: { range: () => [Date.now() / 1000 - this._owner.range.seconds, Date.now() / 1000] },
+      scales: { x: { range: () => this._owner.span() },
         y: { range: (_, low, high) => span(low, high) } },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact(tick)) }],
+      axes: [{ ...axis, space: 80, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock(tick, step)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact(tick)) }],
       series: [{}, line, edge, edge],
       bands: [{ series: [3, 2], fill: colour("--band") }],
       hooks: { setCursor: [(plot) => this._say(plot.cursor.idx)] },
@@ -237,6 +257,16 @@ function span(low, high) {
   if (low === null || high === null) return [0, 1];
   const room = Math.max((high - low) * 0.1, Math.abs(high) * 0.01, 0.5);
   return [low - room, high + room];
+}
+
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** A tick of the time axis, as fine as its `step` in seconds asks for. */
+function clock(at, step) {
+  const date = new Date(at * 1000);
+  return (step < 60 ? seconds : step < 86400 ? hours : days).format(date);
 }
 
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 2 });

@@ -43,8 +43,9 @@ export function ago(at, now = Date.now() / 1000) {
   return at === null || at === undefined ? "never" : `${age(now - at)} ago`;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const clock = new Intl.DateTimeFormat(undefined, TIME);
+const full = new Intl.DateTimeFormat(undefined, { ...TIME, day: "numeric", month: "short", year: "numeric" });
 
 /** A Unix time: the time of today, else with the date. */
 export function time(at) {
@@ -110,9 +111,21 @@ export function openAlerts(events, now = Date.now() / 1000) {
   });
 }
 
-/** {"reason": "done", ...} -> "reason done, ..." */
+// Units at the end of a name: what to divide by, and the unit to say.
+const SUFFIXES = { ms: [1000, "s"], s: [1, "s"], ml: [1, "ml"] };
+
+function fact(name, item) {
+  if (item !== null && typeof item === "object") return `${name.replaceAll("_", " ")} ${JSON.stringify(item)}`;
+  const [, stem, end] = name.match(/^(\w+)_(ms|s|ml)$/) ?? [];
+  if (end && typeof item === "number") {
+    const [by, unit] = SUFFIXES[end];
+    return `${stem.replaceAll("_", " ")} ${number.format(item / by)} ${unit}`;
+  }
+  return `${name.replaceAll("_", " ")} ${item}`;
+}
+
+/** {"reason": "done", "ran_ms": 2000} -> "reason done, ran 2 s"; ids are for machines. */
 export function facts(data) {
-  return Object.entries(data ?? {})
-    .map(([name, item]) => `${name.replaceAll("_", " ")} ${typeof item === "object" ? JSON.stringify(item) : item}`)
-    .join(", ");
+  return Object.entries(data ?? {}).filter(([name]) => name !== "id")
+    .map(([name, item]) => fact(name, item)).join(", ");
 }

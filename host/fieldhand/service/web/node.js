@@ -10,6 +10,8 @@ const EVENTS = 30;
 const ROWS = 50;
 // A screen reader is not told of readings more often.
 const ANNOUNCE_MS = 10_000;
+// What is missing is asked for again after so long.
+const GAPS_MS = 30_000;
 
 export async function nodeView(root, context, id) {
   context.live.listen(id);
@@ -40,6 +42,7 @@ export async function nodeView(root, context, id) {
     }
   }
 
+  let gapsAt = Date.now();
   let shownState = "";
   function draw() {
     const found = stateOf(node);
@@ -116,13 +119,13 @@ export async function nodeView(root, context, id) {
     details,
     h("section", { "aria-label": "Now" }, now),
     h("div", { class: "columns" },
-      h("div", { class: "wide" },
-        h("section", { "aria-labelledby": "history-title" },
-          h("div", { class: "section-head" },
-            h("h2", { id: "history-title" }, "History"),
-            h("div", { class: "field inline" }, h("label", { for: "range" }, "Range"), ranges)),
-          problem, charts.root, table.element)),
-      h("div", { class: "narrow-column" }, commands.element, log.alerts, log.element, gaps.element)));
+      h("div", { class: "commands-area" }, commands.element),
+      h("section", { class: "history-area", "aria-labelledby": "history-title" },
+        h("div", { class: "section-head" },
+          h("h2", { id: "history-title" }, "History"),
+          h("div", { class: "field inline" }, h("label", { for: "range" }, "Range"), ranges)),
+        problem, charts.root, table.element),
+      h("div", { class: "log-area" }, log.alerts, log.element, gaps.element)));
   await load();
   return {
     onLive,
@@ -130,6 +133,10 @@ export async function nodeView(root, context, id) {
     tick: () => {
       draw();
       charts.tick();
+      if (Date.now() - gapsAt > GAPS_MS) {
+        gapsAt = Date.now();
+        gaps.load().catch(() => {}); // the next time, or the connection's own notice
+      }
     },
     end: () => charts.end(),
   };

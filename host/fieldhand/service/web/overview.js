@@ -10,7 +10,8 @@ const PAGE = 1000;
 const MAX_NODES = 20_000;
 const ALERTS_SINCE_S = 7 * 86400;
 const SEVERITY = { critical: 0, warning: 1, info: 2 };
-const SUMMARY_FIRST = ["soil_moisture", "ph", "battery_voltage", "air_temperature", "water_temperature"];
+const OWN_COLUMN = new Set(["battery_level", "battery_voltage", "signal_strength"]);
+const SUMMARY_FIRST = ["soil_moisture", "ph", "air_temperature", "water_temperature"];
 
 const COLUMNS = [
   { key: "name", title: "Node", of: (row) => row.node.name.toLowerCase() },
@@ -98,7 +99,9 @@ export async function overview(root, context) {
     cell(row, "state", row.state.tone + row.state.word, () => badge(row.state.tone, row.state.word));
     const reading = node.reading;
     if (reading) {
-      const names = Object.keys(reading.quantities);
+      const all = Object.keys(reading.quantities);
+      const measured = all.filter((name) => !OWN_COLUMN.has(name));
+      const names = measured.length ? measured : all;
       names.sort((a, b) => rankOf(a) - rankOf(b));
       const text = names.slice(0, SHOWN)
         .map((name) => `${quantityName(name)} ${value(name, reading.quantities[name])}`).join(", ")

@@ -3,6 +3,9 @@
 import { post } from "./api.js";
 import { h, notice } from "./dom.js";
 
+// Options that say whose a node is.
+const TENANTS = new Set(["org", "company"]);
+
 export function register(root, context) {
   const problem = h("div");
   const dialect = h("select", { id: "dialect", name: "dialect", required: true, onchange: showOptions },
@@ -17,11 +20,16 @@ export function register(root, context) {
   const extras = h("input", { id: "extras", type: "checkbox", checked: true });
   const button = h("button", { class: "primary" }, "Register");
   const operator = context.me.organisation === null;
+  const whoseField = h("div", { class: "field" },
+    h("label", { for: "org" }, "Organisation (optional)"), org,
+    h("p", { class: "hint", id: "org-hint" }, "Whose people may see it."));
   const chosen = () => context.dialects.find((one) => one.name === dialect.value);
   dialect.setAttribute("aria-describedby", "about");
 
   function showOptions() {
     about.textContent = chosen()?.summary ?? "";
+    // Where topics name whose a node is, nobody else can.
+    whoseField.hidden = !operator || (chosen()?.options ?? []).some((one) => TENANTS.has(one.name));
     options.replaceChildren(...(chosen()?.options ?? []).map((field) => {
       const id = `option-${field.name}`;
       if (field.type === "bool") {
@@ -49,7 +57,7 @@ export function register(root, context) {
         plain = false;
       }
     }
-    const whose = operator && org.value ? { org: org.value } : {};
+    const whose = !whoseField.hidden && org.value ? { org: org.value } : {};
     button.disabled = true;
     problem.replaceChildren();
     try {
@@ -77,9 +85,7 @@ export function register(root, context) {
         h("label", { for: "node-name" }, "Name"), name,
         h("p", { class: "hint", id: "name-hint" }, "As it stands in the node’s topics.")),
       options,
-      operator ? h("div", { class: "field" },
-        h("label", { for: "org" }, "Organisation (optional)"), org,
-        h("p", { class: "hint", id: "org-hint" }, "Whose people may see it.")) : null,
+      whoseField,
       h("div", { class: "field check" }, extras,
         h("label", { for: "extras" }, "It runs Fieldhand’s firmware: numbered readings, answers with ids")),
       button));
