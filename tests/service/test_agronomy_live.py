@@ -147,6 +147,28 @@ def test_a_farm_is_analysed_no_more_often_than_set(tmp_path):
             assert service.agronomy.analysed == 1
 
 
+@pytest.mark.parametrize("temp", [-237.3, 1e6])
+def test_a_value_that_cannot_be_spoils_nothing(tmp_path, temp, database_url):
+    """-237.3 °C is a pole of e°(T). The dialect bounds no temperature."""
+    service = Service(load({"database": database_url, "agronomy": {"*": PLACE}}), embedded_port=0)
+    with service, web(service) as client, Farm(service.broker.port) as farm:
+        now = time.time()
+        for n in range(25, 0, -1):
+            farm.says(now - n * 3600, temp=20.0 + n % 3)
+            if n > 20:
+                farm.says(now - n * 3600 + 1, temp=temp)
+        farm.says(now, temp=temp)
+        newest = format_utc(int(now))
+        deadline = time.monotonic() + WAIT_S
+        while (found := client.get("/nodes/farm_001/agronomy")).json().get("timestamp") != newest:
+            assert found.status_code in (200, 404)
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    results = found.json()["analysis"]
+    assert results["et0"]["inputs"]["t_max"]["value"] == 22.0
+    assert "no plausible value" in results["vpd"]["missing"]
+
+
 def _next_analysis(socket):
     while True:
         message = socket.receive_json()
@@ -168,7 +190,9 @@ def test_on_demand(tmp_path):
         found = client.get("/nodes/farm_001/agronomy").json()
         results = found["analysis"]
         assert results["et0"]["missing"] == "needs 18 of the last 24 hours measured, has 1"
-        assert results["nutrient_lockout"]["missing"] == "the node does not measure the soil's pH"
+        assert results["nutrient_lockout"]["missing"] == (
+            "the latest reading has no plausible value of the soil's pH"
+        )
         # As the command would be: the wind is not known.
         advice = {item["subject"]: item for item in found["recommendations"]}
         assert advice["fertilization"]["advice"] == "blocked"

@@ -321,7 +321,7 @@ def test_hours_of_readings_and_rollups(database):
             connection,
             database,
             node.id,
-            ("soil_moisture", "wind_speed"),
+            {"soil_moisture": (0, 100), "wind_speed": (0, 400)},
             MAY - HOUR_S,
             MAY + 2 * HOUR_S,
         )

@@ -33,7 +33,7 @@ from fieldhand.service.guards import WIND_LIMIT_KMH
 from fieldhand.service.store.agronomy import HOUR_S
 from fieldproto.timestamps import format_utc
 
-NOT_MEASURED = "the node does not measure {}"
+NOT_MEASURED = "the latest reading has no plausible value of {}"
 LATEST = "the node's latest reading"
 WATER_METHOD = "FAO-56 chapter 8: depletion of the root zone, eq. 82-84 and 87"
 VPD_METHOD = "FAO-56 eq. 10 and 11, latest reading"
@@ -50,7 +50,7 @@ class Farm:
     """
 
     at: float
-    values: Mapping[str, float | None]
+    values: Mapping[str, float]
     hours: Hours
     place: FarmSettings
     model: Model | None = None
@@ -251,7 +251,7 @@ def _late_blight(known: Farm, last: weather.Day | None) -> Result:
             disease.HUTTON_METHOD, "needs two days, each with 18 hours of temperature and humidity"
         )
     if last.rh_min is None or before.rh_min is None:
-        return missing(disease.HUTTON_METHOD, NOT_MEASURED.format("the humidity of the air"))
+        return missing(disease.HUTTON_METHOD, "the humidity of the air is not known")
     inputs = {}
     for name, day in (("yesterday", before), ("last_24_h", last)):
         inputs[f"t_min_{name}"] = measured(day.t_min, "°C", evaporation.LAST_DAY)

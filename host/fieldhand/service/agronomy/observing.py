@@ -59,7 +59,7 @@ def observe(
     node: NodeRow,
     *,
     at: float,
-    values: Mapping[str, float | None],
+    values: Mapping[str, object],
     hours: Hours,
     now: float,
 ) -> Farm:
@@ -79,7 +79,7 @@ def observe(
         blocked = error.reason
     return Farm(
         at=at,
-        values=values,
+        values=weather.plausible(values),
         hours=hours,
         place=place,
         model=model,

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from fieldhand.service.agronomy.disease import HUTTON_HUMIDITY, DayOfAir
 from fieldhand.service.store.agronomy import HOUR_S, Span
+from fieldproto.quantities import PHYSICAL
 
 TEMPERATURE = "air_temperature"
 HUMIDITY = "relative_humidity"
 WIND = "wind_speed"
 MOISTURE = "soil_moisture"
 PRESSURE = "pressure"
-QUANTITIES = (TEMPERATURE, HUMIDITY, WIND, MOISTURE, PRESSURE)
+# What can be: a device may send any number, and the formulae have poles.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    name: PHYSICAL.get(name, (0, 100))
+    for name in (TEMPERATURE, HUMIDITY, WIND, MOISTURE, PRESSURE, "ph", "ec", "npk")
+}
+QUANTITIES = {name: LIMITS[name] for name in (TEMPERATURE, HUMIDITY, WIND, MOISTURE, PRESSURE)}
 
 # Of a day's 24 hours so many must have been measured for its extremes to be known.
 DAY_HOURS = 18
@@ -38,6 +44,16 @@ class Day:
     @property
     def air(self) -> DayOfAir:
         return DayOfAir(self.t_min, self.humid_hours)
+
+
+def plausible(values: Mapping[str, object]) -> dict[str, float]:
+    """Of a reading's quantities those that an analysis looks at and that can be."""
+    found = {}
+    for name, (low, high) in LIMITS.items():
+        value = values.get(name)
+        if isinstance(value, (int, float)) and low <= value <= high:
+            found[name] = float(value)
+    return found
 
 
 def day(hours: Hours, last: int) -> Day | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -28,14 +28,15 @@ def hours(
     connection: sa.Connection,
     database: Database,
     node_id: int,
-    quantities: Sequence[str],
+    quantities: Mapping[str, tuple[float, float]],
     since: float,
     until: float,
 ) -> dict[int, dict[str, Span]]:
     """Hour (Unix time / 3600) -> quantity -> what was measured, of the hours that begin in
     [since, until); an hour in which nothing was measured is not there.
 
-    Raw readings count before the rollups of the same hour.
+    `quantities` gives for each the lowest and highest value that can be: a reading that goes beyond
+    in one of them is left out. Raw readings count before the rollups of the same hour.
     """
     first = -(-int(since) // HOUR_S)
     last = min(-(-int(until) // HOUR_S), first + MAX_HOURS)
@@ -46,8 +47,10 @@ def hours(
     else:
         hour = sa.cast(sa.func.floor(table.c.at / float(HOUR_S)), sa.BigInteger)
     columns = [hour.label("hour")]
-    for number, name in enumerate(quantities):
+    plausible = []
+    for number, (name, (low, high)) in enumerate(quantities.items()):
         value = table.c.quantities[name].as_float()
+        plausible.append(sa.or_(value.is_(None), value.between(low, high)))
         columns += [
             sa.func.count(value).label(f"n{number}"),
             sa.func.avg(value).label(f"mean{number}"),
@@ -60,6 +63,7 @@ def hours(
             table.c.node_id == node_id,
             table.c.at >= float(first * HOUR_S),
             table.c.at < float(last * HOUR_S),
+            *plausible,
         )
         .group_by(hour)
     )
@@ -73,7 +77,11 @@ def hours(
 
 
 def _rolled_up(
-    connection: sa.Connection, node_id: int, quantities: Sequence[str], first: int, last: int
+    connection: sa.Connection,
+    node_id: int,
+    quantities: Mapping[str, tuple[float, float]],
+    first: int,
+    last: int,
 ) -> dict[int, dict[str, Span]]:
     table = schema.rollup_hour
     query = sa.select(table).where(
@@ -84,6 +92,8 @@ def _rolled_up(
     )
     found: dict[int, dict[str, Span]] = {}
     for row in connection.execute(query):
-        spans = found.setdefault(row.start // HOUR_S, {})
-        spans[row.quantity] = Span(row.n, row.mean, row.min, row.max)
+        low, high = quantities[row.quantity]
+        if low <= row.min and row.max <= high:
+            spans = found.setdefault(row.start // HOUR_S, {})
+            spans[row.quantity] = Span(row.n, row.mean, row.min, row.max)
     return found
