@@ -42,11 +42,13 @@ MODULES = {
     "argon2-cffi": "argon2",
     "prometheus-client": "prometheus_client",
     "psycopg[binary]": "psycopg",
+    "scikit-learn": "sklearn",
+    "influxdb-client": "influxdb_client",
 }
-# Optional for a user, so imported only where a board is at hand.
-EXTRAS = ("board", "postgresql", "service", "virtual")
-# They come with pydantic, fastapi and esptool, in the version these are made for.
-BROUGHT = {"pydantic_core", "starlette", "esp_pylib"}
+# Optional for a user, so imported only by what needs them.
+EXTRAS = ("agronomy", "board", "influx", "postgresql", "service", "virtual")
+# They come with pydantic, fastapi, esptool, scikit-learn and influxdb-client.
+BROUGHT = {"pydantic_core", "starlette", "esp_pylib", "numpy", "urllib3"}
 # `fieldhand.pytest_plugin` is loaded by pytest itself.
 OPTIONAL = {"fieldhand/pytest_plugin.py": {"pytest"}}
 
