@@ -82,6 +82,7 @@ export async function nodeView(root, context, id) {
           .map(([name, one]) => `${quantityName(name)} ${value(name, one)}`).join(", ")}`, ANNOUNCE_MS);
       }
       charts.add(at, data.quantities);
+      if (!gaps.known) gapsAt = 0;
       table.add(at, data);
     } else if (kind === "status") {
       node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
@@ -242,8 +243,11 @@ function gapList(id) {
   const body = h("div");
   const element = h("section", { class: "card", "aria-labelledby": "gaps-title" }, h("h2", { id: "gaps-title" }, "Gaps"), body);
 
+  const made = { element, load, known: false };
+
   async function load() {
     const found = await get(nodePath(id, "/gaps"));
+    made.known = found.complete !== null;
     if (found.complete === null) {
       body.replaceChildren(h("p", { class: "empty" }, found.reason ?? "Nobody can tell."));
       return;
@@ -267,5 +271,5 @@ function gapList(id) {
           ? `Nothing was heard of boot ${one.first}.` : `Nothing was heard of boots ${one.first} to ${one.last}.`))) : "");
   }
 
-  return { element, load };
+  return made;
 }

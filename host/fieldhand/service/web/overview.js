@@ -16,7 +16,7 @@ const SUMMARY_FIRST = ["soil_moisture", "ph", "air_temperature", "water_temperat
 const COLUMNS = [
   { key: "name", title: "Node", of: (row) => row.node.name.toLowerCase() },
   { key: "state", title: "State", of: (row) => row.state.rank },
-  { key: "reading", title: "Last reading", of: (row) => -(row.node.reading?.received ?? 0) },
+  { key: "reading", title: "Last reading", of: (row) => -(row.node.reading?.at ?? 0) },
   { key: "battery", title: "Battery", of: (row) => battery(row.node)?.rank ?? Infinity },
   { key: "signal", title: "Signal", of: (row) => signal(row.node)?.rank ?? Infinity },
   { key: "queue", title: "Queue", of: (row) => -(queue(row.node) ?? -1) },
@@ -106,11 +106,11 @@ export async function overview(root, context) {
       const text = names.slice(0, SHOWN)
         .map((name) => `${quantityName(name)} ${value(name, reading.quantities[name])}`).join(", ")
         + (names.length > SHOWN ? ` +${names.length - SHOWN}` : "");
-      cell(row, "reading", `${reading.received}${text}`, () => {
+      cell(row, "reading", `${reading.at}${text}`, () => {
         row.age = h("span", { class: "sub" });
         return [h("span", { class: "values" }, text), row.age];
       });
-      setText(row.age, ago(reading.received));
+      setText(row.age, ago(reading.at));
     } else cell(row, "reading", "", () => h("span", { class: "dim" }, "none yet"));
     for (const [key, found] of [["battery", battery(node)], ["signal", signal(node)]]) {
       cell(row, key, found?.text ?? "", () => found === null ? nothing()
