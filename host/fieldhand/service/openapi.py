@@ -72,6 +72,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     for model in (Problem, FieldProblem):
         schemas[model.__name__] = model.model_json_schema(ref_template=_REF + "{model}")
         schemas[model.__name__].pop("$defs", None)
+    for schema in schemas.values():
+        for example in schema.get("examples", ()):
+            _restore_nulls(example, schema, schemas)
     components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "fieldhand token add NAME"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
@@ -84,6 +87,33 @@ def document(app: FastAPI) -> dict[str, Any]:
             if operation is not None:
                 _complete(operation, route)
     return made
+
+
+def _restore_nulls(value: Any, schema: Any, schemas: dict[str, Any]) -> None:
+    """FastAPI leaves every null out of the document, also of an example that has to have it."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].removeprefix(_REF)]
+    for choice in schema.get("anyOf", ()):
+        _restore_nulls(value, choice, schemas)
+    if isinstance(value, list):
+        for item in value:
+            _restore_nulls(item, schema.get("items", {}), schemas)
+    elif isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for name in schema.get("required", ()):
+            if name not in value and _may_be_null(properties[name]):
+                value[name] = None
+        others = schema.get("additionalProperties")
+        for name, item in value.items():
+            _restore_nulls(
+                item, properties.get(name) or (others if isinstance(others, dict) else {}), schemas
+            )
+
+
+def _may_be_null(schema: dict[str, Any]) -> bool:
+    if "anyOf" in schema:
+        return {"type": "null"} in schema["anyOf"]
+    return not {"type", "$ref", "enum", "const", "allOf", "oneOf"} & set(schema)
 
 
 def routes(app: FastAPI) -> list[APIRoute | APIWebSocketRoute]:
@@ -117,6 +147,11 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     for status, response in responses.items():
         if status.isdigit() and int(status) >= 400:
             _as_problem(int(status), response)
+    usual = responses.get(str(route.status_code or 200), {}).get("content")
+    for status, response in responses.items():
+        # The same thing, come about another way.
+        if usual and status.startswith("2") and status != "204":
+            response.setdefault("content", usual)
     scope = scope_of(route)
     if scope is not None:
         operation["security"] = [{"token": []}, {"cookie": []}]

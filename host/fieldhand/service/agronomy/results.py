@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Source = Literal["measured", "set", "estimated", "computed"]
 
@@ -57,6 +57,18 @@ class Recommendation(BaseModel):
 
 class Analysis(BaseModel):
     """A farm's analysis at a time (ISO 8601, UTC)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "analysis": {"vpd": {"value": 1.33, "unit": "kPa", "method": "FAO-56"}},
+                    "recommendations": [],
+                    "timestamp": "2026-01-24T22:30:00Z",
+                }
+            ]
+        }
+    )
 
     analysis: dict[str, Result]
     recommendations: list[Recommendation]

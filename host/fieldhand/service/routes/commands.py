@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from fieldhand import dialects
 from fieldhand.answers import MAX_RETRIES, MAX_TIMEOUT_S
@@ -95,8 +95,30 @@ class CommandIn(BaseModel):
     )
 
 
+_COMMAND: dict[str, JsonValue] = {
+    "id": "cmd-7f3a",
+    "node": "plantnanny:greenhouse",
+    "action": "pump_water",
+    "params": {"durationMs": 3000},
+    "state": "done",
+    "caller": "ada",
+    "created": 1781000000.0,
+    "sent": 1781000000.1,
+    "accepted": 1781000000.4,
+    "ended": 1781000003.5,
+    "deadline": 1781000030.1,
+    "timeout": 30.0,
+    "retries": 0,
+    "attempts": 1,
+    "error": None,
+    "data": {"ran_ms": 3000},
+}
+
+
 class CommandOut(BaseModel):
     """A command. Times are Unix seconds; `data` is what the node answered."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_COMMAND]})
 
     id: str
     node: str
@@ -138,12 +160,37 @@ class AnswerOut(BaseModel):
 class CommandDetail(CommandOut):
     """A command with all that happened to it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_COMMAND,
+                    "steps": [{"at": 1781000000.1, "step": "sent", "detail": None}],
+                    "answers": [
+                        {
+                            "state": "done",
+                            "error": None,
+                            "data": {"ran_ms": 3000},
+                            "late": False,
+                            "time": 1781000003,
+                            "received": 1781000003.5,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     steps: list[Step]
     answers: list[AnswerOut]
 
 
 class CommandPage(BaseModel):
     """`next` is the `before` of the page that follows, null on the last."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"commands": [_COMMAND], "next": None}]}
+    )
 
     commands: list[CommandOut]
     next: str | None
@@ -163,6 +210,28 @@ class ParameterOut(BaseModel):
 
 class ActionOut(BaseModel):
     """Something a node can be told to do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "action": "pump_water",
+                    "doc": "run the pump",
+                    "params": [
+                        {
+                            "name": "durationMs",
+                            "type": "int",
+                            "required": True,
+                            "unit": "ms",
+                            "minimum": 1,
+                            "maximum": 300000,
+                            "values": None,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     action: str
     doc: str

@@ -79,7 +79,7 @@ def list_dead_letters(
     caller: Operator,
     connection: ReadDb,
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
-    topic: Annotated[str | None, Query(max_length=65_535, pattern=NO_NUL)] = None,
+    topic: Annotated[str | None, Query(max_length=1_000, pattern=NO_NUL)] = None,
     waiting: Annotated[bool, Query(description="only those not yet replayed")] = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> DeadLetterPage:

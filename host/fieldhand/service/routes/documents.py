@@ -97,6 +97,21 @@ class NodeIn(BaseModel):
 class Registered(BaseModel):
     """A node that is known now. `command` is the reading it was asked for, where it was."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "plantnanny:esp32-001",
+                    "name": "esp32-001",
+                    "dialect": "plantnanny",
+                    "org": None,
+                    "stream": "/devices/esp32-001/stream",
+                    "command": None,
+                }
+            ]
+        }
+    )
+
     id: str
     name: str
     dialect: str
@@ -221,6 +236,21 @@ class DeseCommand(BaseModel):
 class DeseSent(BaseModel):
     """The document's "2. Commands" as it went out, and the state: 30 s on, `timeout`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "command_id": "cmd-12345",
+                    "device_id": "esp32-001",
+                    "command": "toggle_pump",
+                    "parameters": {"state": "on", "duration": 300},
+                    "timestamp": "2025-01-27T10:00:00Z",
+                    "state": "sent",
+                }
+            ]
+        }
+    )
+
     command_id: str
     device_id: str
     command: str
@@ -231,6 +261,21 @@ class DeseSent(BaseModel):
 
 class DeseResponse(BaseModel):
     """The document's "3. Command Response"; `success` is null while there is none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "command_id": "cmd-12345",
+                    "success": True,
+                    "response": {"state": "on"},
+                    "error": None,
+                    "timestamp": "2025-01-27T10:00:05Z",
+                    "state": "done",
+                }
+            ]
+        }
+    )
 
     command_id: str
     success: bool | None

@@ -34,6 +34,16 @@ _EVENT: dict[str, JsonValue] = {
 }
 
 
+_OUTAGE: dict[str, JsonValue] = {
+    "id": 13,
+    "started": 1780999700.0,
+    "ended": 1781000000.0,
+    "seconds": 300.0,
+    "cause": "broker: connection lost",
+    "received": 1781000000.4,
+}
+
+
 class EventOut(BaseModel):
     """An alert or an event. Times are Unix seconds; `at` orders them, as with readings."""
 
@@ -70,20 +80,7 @@ class Outage(BaseModel):
     `seconds` is its own count, `started` reckoned from it; null where its clock was not set.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 13,
-                    "started": 1780999700.0,
-                    "ended": 1781000000.0,
-                    "seconds": 300.0,
-                    "cause": "broker: connection lost",
-                    "received": 1781000000.4,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_OUTAGE]})
 
     id: int
     started: float | None
@@ -95,6 +92,10 @@ class Outage(BaseModel):
 
 class OutagePage(BaseModel):
     """The newest first. `next` is the `after` of the page that follows, null on the last."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"outages": [_OUTAGE], "next": None}]}
+    )
 
     outages: list[Outage]
     next: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from fieldhand.service.deps import ServiceDep
 from fieldhand.service.service import Service
@@ -14,6 +14,10 @@ router = APIRouter(tags=["operations"])
 
 class Health(BaseModel):
     """`reason` says why readings are not being stored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ok", "reason": None}]},
+    )
 
     status: str
     reason: str | None = None

@@ -39,7 +39,9 @@ LastEventId = Annotated[
 Name = Annotated[str, Path(max_length=300)]
 
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    404: {"description": "no node 'greenhouse'"},
+    409: {"description": "several nodes are called 'pump': dese:a:pump, dese:b:pump"},
 }
 
 Wanted = Callable[[LiveEvent], bool]
