@@ -22,9 +22,11 @@ class FarmSettings(BaseModel):
     coastal: bool = Field(False, description="kRs of eq. 50 is 0.19 rather than 0.16")
     radiation: float | None = Field(None, ge=0, le=50, description="Rs, MJ/m² per day")
     wind_height: float | None = Field(None, ge=0.5, le=100, description="m, of the anemometer")
-    crop_coefficient: float | None = Field(None, gt=0, le=2, description="Kc, FAO-56 table 12")
-    root_depth: float | None = Field(None, gt=0, le=5, description="m, FAO-56 table 22")
-    depletion_fraction: float | None = Field(None, gt=0, lt=1, description="p, FAO-56 table 22")
+    crop_coefficient: float | None = Field(None, ge=0.01, le=2, description="Kc, FAO-56 table 12")
+    root_depth: float | None = Field(None, ge=0.01, le=5, description="m, FAO-56 table 22")
+    depletion_fraction: float | None = Field(
+        None, ge=0.01, le=0.99, description="p, FAO-56 table 22"
+    )
     field_capacity: float | None = Field(
         None, gt=0, le=100, description="the soil sensor's % a day after rain, FAO-56 table 19"
     )
@@ -32,7 +34,7 @@ class FarmSettings(BaseModel):
         None, ge=0, lt=100, description="the soil sensor's % where plants wilt, FAO-56 table 19"
     )
     irrigation_efficiency: float | None = Field(
-        None, gt=0, le=1, description="share of the water that reaches the roots"
+        None, ge=0.05, le=1, description="share of the water that reaches the roots"
     )
     npk_low: float | None = Field(
         None, ge=0, le=1023, description="raw NPK value below which the soil is poor"
@@ -42,10 +44,15 @@ class FarmSettings(BaseModel):
     def _soil(self) -> FarmSettings:
         high = self.field_capacity if self.field_capacity is not None else FIELD_CAPACITY
         low = self.wilting_point if self.wilting_point is not None else WILTING_POINT
-        if low >= high:
-            raise ValueError(f"wilting_point ({low:g} %) is not below field_capacity ({high:g} %)")
+        if low > high - NARROWEST:
+            raise ValueError(
+                f"wilting_point ({low:g} %) is not a point below field_capacity ({high:g} %)"
+            )
         return self
 
+
+# Points between wilting and field capacity: less is no soil.
+NARROWEST = 1.0
 
 # Where nothing is said; each appears in a result's inputs as "estimated", with these words.
 ALTITUDE = 0.0
