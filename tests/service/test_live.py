@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from e2e.nodes import backend
 from service.running import WAIT_S, Serve, Sse, serving
+from service.web import Web
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -131,6 +132,19 @@ def test_a_farm_over_a_websocket(serve, mqtt):
         update = receive(client, lambda message: message["type"] == "sensor_update")
         assert update["data"] == FARM
         assert update["timestamp"] == FARM["timestamp"]
+
+
+def test_a_farm_that_has_said_nothing_yet_and_its_first_analysis(serve, mqtt):
+    node = {"dialect": "farm", "name": "farm_002"}
+    assert Web(serve.url).ask("POST", "/nodes", node).status == 201
+    with websocket(serve, "/ws/farm_002") as client:
+        mqtt.publish("farm/telemetry", {**FARM, "farm_id": "farm_002"})
+        seen = {message["type"]: message for message in (receive(client), receive(client))}
+    assert seen["sensor_update"]["data"]["farm_id"] == "farm_002"
+    analysis = seen["agronomy_analysis"]
+    # A dry 28.3 degrees at 65.2 %: es - ea = 3.846 * (1 - 0.652) kPa by FAO-56 (11).
+    assert analysis["analysis"]["vpd"]["value"] == pytest.approx(1.34, abs=0.01)
+    assert analysis["recommendations"]
 
 
 @pytest.mark.parametrize("path", ["/ws/nobody", "/realtime/nobody", "/realtime/esp32-001"])
