@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import missing
+from service import influxdb
+from service.influxdb import InfluxDB
 from service.postgres import Postgres, folder_of_programs
 
 from fieldhand.service.store.database import Database
@@ -54,3 +56,24 @@ def database(database_url: str) -> Iterator[Database]:
     made.open()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def influx() -> Iterator[InfluxDB]:
+    """A running InfluxDB 1.6 shared by the session."""
+    if influxdb.executable() is None:
+        missing("InfluxDB is not installed: apt-get install influxdb")
+    server = InfluxDB()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def base(influx: InfluxDB) -> str:
+    """The name of an empty database in it."""
+    name = f"farm{next(_numbers)}"
+    influx.query(f'CREATE DATABASE "{name}"')
+    return name

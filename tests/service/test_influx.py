@@ -1,16 +1,12 @@
 """The bridge to InfluxDB, before Debian's InfluxDB 1.6; what 2.x is sent, before a plain server."""
 
 import http.server
-import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from conftest import missing
 from e2e.nodes import example
-from service import influxdb
 from service.influxdb import InfluxDB
 from service.running import serving
 
@@ -23,28 +19,7 @@ from fieldhand.service.influx import InfluxBridge, line, waiting
 from fieldhand.service.store.nodes import NodeRow
 from fieldhand.sim import Simulator
 
-_names = itertools.count(1)
 WAIT_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def influx() -> Iterator[InfluxDB]:
-    if influxdb.executable() is None:
-        missing("InfluxDB is not installed: apt-get install influxdb")
-    server = InfluxDB()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def base(influx: InfluxDB) -> str:
-    """An empty database in it."""
-    name = f"farm{next(_names)}"
-    influx.query(f'CREATE DATABASE "{name}"')
-    return name
 
 
 def reading(node="pool-1", org="org-123", time="2026-01-01T00:00:00Z"):
@@ -123,7 +98,7 @@ def test_the_same_reading_twice_is_one_point(influx: InfluxDB, base: str):
 
 
 def test_an_outage_is_waited_for_and_what_finds_no_room_is_counted(influx: InfluxDB, caplog):
-    name = f"farm{next(_names)}"  # which is not there yet
+    name = "later"  # which is not there yet
     bridge = InfluxBridge(f"{influx.url}/?db={name}", queue=10, drain_s=1)
     bridge.start()
     readings = [reading(time=f"2026-01-01T00:00:{n:02d}Z") for n in range(25)]

@@ -1,7 +1,7 @@
 """What a dialect's readings are as points of InfluxDB.
 
-Measurement = the dialect; tags = `node` and the tenant; fields = canonical quantities. The bridge of
-the service writes that, the Telegraf configuration makes it, the Grafana dashboard shows it.
+Measurement = the dialect; tags = `node` and the tenant; fields = canonical quantities. The bridge
+of the service writes that, the Telegraf configuration makes it, the Grafana dashboard shows it.
 """
 
 from __future__ import annotations

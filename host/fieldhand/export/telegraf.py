@@ -1,21 +1,20 @@
 """A Telegraf configuration: every dialect's readings from the broker into InfluxDB.
 
 One `inputs.mqtt_consumer` a dialect, with the `json_v2` parser; the topic's placeholders become
-tags. Read with the parser's documentation of Telegraf 1.25; newer ones know the same options.
+tags. What the parser does with each option is told in its README and its source.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress
 from fieldhand.export import series
 from fieldhand.influxurl import InfluxUrl
-from fieldproto.dialect import Dialect
-from fieldproto.messages import ATTRIBUTES, EXT, Message
+from fieldproto.messages import Message
 
 # Go's reference time, as ISO 8601; a fraction of a second is read all the same.
 ISO_8601 = "2006-01-02T15:04:05Z07:00"
@@ -50,18 +49,35 @@ def configuration(
 def _input(name: str, message: Message, address: BrokerAddress) -> str:
     dialect = dialect_table.unbound(name)
     lines = [f"# {name} {message.name}", *_consumer(f"{name}-{message.name}", message, address)]
-    tagged: set[str] = set()
+    in_topic: set[str] = set()
     for template in message.topics:
         levels = template.split("/")
         words = [level[1:-1] if level.startswith("{") else "_" for level in levels]
         if any(word != "_" for word in words):
-            tagged |= set(words)
+            in_topic |= set(words)
             lines += _table(f"[{INPUT}.topic_parsing]", topic=_wild(template), tags="/".join(words))
-    lines += _parser(dialect, message)
-    lines += _tags(dialect, message, tagged)
-    for one in series.series_of(message):
-        lines += _field(one.path, one.quantity)
-    lines += _open_maps(message)
+    wanted = [tag for tag in series.tags(dialect) if tag not in in_topic]
+    tags = {f.name: f.means for f in message.fields if f.means in wanted}
+    names = {one.path.replace(".", "_"): one.quantity for one in series.series_of(message)}
+    # What else comes on the topic gives points without fields, which Telegraf drops.
+    known = {f.name for f in message.fields}
+    others = [
+        f.name
+        for other in dialect.messages
+        if other is not message and set(other.topics) & set(message.topics)
+        for f in other.fields
+        if f.name not in known
+    ]
+    lines += _parser(dialect.name, message, tags, names, others)
+    return "\n".join(lines)
+
+
+def _broker_input(name: str, message: Message, address: BrokerAddress) -> str:
+    lines = [
+        f"# what `fieldhand monitor` publishes ({name} {message.name})",
+        *_consumer(message.name.replace("_", "-"), message, address),
+        *_parser(series.BROKER, message, {}, {}),
+    ]
     return "\n".join(lines)
 
 
@@ -84,64 +100,42 @@ def _consumer(suffix: str, message: Message, address: BrokerAddress) -> list[str
     return _table(f"[{INPUT}]", **values, data_format="json_v2")
 
 
-def _parser(dialect: Dialect, message: Message) -> list[str]:
-    values: dict[str, Any] = {"measurement_name": dialect.name}
+def _parser(
+    measurement: str,
+    message: Message,
+    tags: Mapping[str, str],
+    names: Mapping[str, str],
+    others: Sequence[str] = (),
+) -> list[str]:
+    """One object, the whole payload; a list of readings gives a point each.
+
+    `timestamp_path` would refuse a reading without a time, `timestamp_key` takes the arrival's.
+    Nothing below the first level is left out: the parser loses a message whose last part is an
+    object of which it takes nothing.
+    """
+    values: dict[str, Any] = {"path": "@this", "disable_prepend_keys": True}
+    left_out = list(others)
     for field in message.fields:
-        if field.means == "time" and "*" not in field.name:
-            values["timestamp_path"] = field.name
+        if "." in field.name or field.name == "*" or field.name in tags:
+            continue
+        if field.means == "time":
+            values["timestamp_key"] = field.name
             values["timestamp_format"] = "unix" if field.type == "epoch" else ISO_8601
-    return _table(f"[{INPUT}.json_v2]", **values)
-
-
-def _tags(dialect: Dialect, message: Message, tagged: set[str]) -> Iterator[str]:
-    """Those that stand in the payload, where the topic does not have them."""
-    for tag in series.tags(dialect):
-        for field in message.fields:
-            if field.means == tag and tag not in tagged:
-                yield from _table(f"[{INPUT}.json_v2.tag]", path=field.name, rename=tag)
-
-
-def _field(path: str, name: str, kind: str = "float") -> list[str]:
-    return _table(f"[{INPUT}.json_v2.field]", path=path, rename=name, type=kind, optional=True)
-
-
-def _open_maps(message: Message) -> Iterator[str]:
-    """Quantities a user names: under a wildcard of the document, and in the extension key."""
-    for field in message.fields:
-        above, _, last = field.name.rpartition(".")
-        if last == "*" and above and series.is_measured(field):
-            known = [
-                f.name.removeprefix(above + ".")
-                for f in message.fields
-                if f.name.startswith(above + ".") and not f.name.endswith("*")
-            ]
-            yield from _object(above, known)
-    yield from _object(f"{EXT}.also", list(ATTRIBUTES))
-
-
-def _object(path: str, excluded: list[str]) -> list[str]:
-    return _table(
-        f"[{INPUT}.json_v2.object]",
-        path=path,
-        optional=True,
-        disable_prepend_keys=True,
-        excluded_keys=excluded,
-    )
-
-
-def _broker_input(name: str, message: Message, address: BrokerAddress) -> str:
-    lines = [
-        f"# what `fieldhand monitor` publishes ({name} {message.name})",
-        *_consumer(message.name.replace("_", "-"), message, address),
-        *_parser(dialect_table.unbound(name), message),
-    ]
-    lines = [
-        line.replace(f'measurement_name = "{name}"', f'measurement_name = "{series.BROKER}"')
-        for line in lines
-    ]
-    for field in series.broker_fields(message):
-        lines += _field(field, field)
-    return "\n".join(lines)
+        elif field.type not in ("object", "any") and (
+            not series.is_measured(field) or field.const is not None
+        ):
+            left_out.append(field.name)
+    if tags:
+        values["tags"] = sorted(tags)
+    if left_out:
+        values["excluded_keys"] = left_out
+    lines = _table(f"[{INPUT}.json_v2]", measurement_name=measurement)
+    lines += _table(f"[{INPUT}.json_v2.object]", **values)
+    renamed = {**tags, **{path: name for path, name in names.items() if path != name}}
+    if renamed:
+        lines.append(f"    [{INPUT}.json_v2.object.renames]")
+        lines += [f"      {json.dumps(path)} = {json.dumps(renamed[path])}" for path in renamed]
+    return lines
 
 
 def _output(target: InfluxUrl) -> str:
