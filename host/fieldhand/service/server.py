@@ -41,7 +41,9 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.socket(family, kind)
+        # Named, or asyncio does not set TCP_NODELAY: each answer would take the 40 ms of Nagle's
+        # algorithm and a delayed acknowledgement.
+        sock = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # For the connections it accepts: one whose other side takes nothing, or is gone, ends.
