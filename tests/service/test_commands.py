@@ -483,6 +483,11 @@ def test_no_broker_no_command_ever(own_mosquitto: Mosquitto, tmp_path: Path) -> 
         assert answer.status_code == 503 and "not connected" in answer.json()["detail"]
         (refused,) = desk.http.get("/nodes/g1/commands").json()["commands"]
         assert (refused["state"], refused["attempts"]) == ("refused", 0)
+        # A device is registered all the same, and was not asked for a reading.
+        answer = desk.http.post("/devices", json={"device_id": "far"})
+        assert answer.status_code == 201
+        assert answer.json()["command"]["action"] == "send_now"
+        assert answer.json()["command"]["state"] == "refused"
         own_mosquitto.start()
         while time.monotonic() < deadline:
             # The same key: what was refused was no command.
