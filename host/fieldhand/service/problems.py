@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from fieldhand import errors
+from fieldhand.records import printable
 from fieldhand.service.access import TooOften, WrongLogin
 from fieldhand.service.accounts import NameTaken, UnknownAccount
 from fieldhand.service.credentials import Busy, WeakPassword
@@ -84,7 +85,7 @@ def problem(
     body = Problem(
         title=title_of(status),
         status=status,
-        detail=detail,
+        detail=printable(detail),
         errors=list(errors) if errors else None,
     )
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
