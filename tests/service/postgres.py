@@ -1,5 +1,6 @@
 """Debian's PostgreSQL as a child process on a free loopback port."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 START_DEADLINE_S = 30.0
@@ -84,6 +86,20 @@ class Postgres:
     def stop(self) -> None:
         """End every session at once; what was committed is kept."""
         self._end(signal.SIGINT)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """All its processes stand still, as on a machine that swaps or a disk that hangs."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        pids = [self._process.pid, *map(int, children.read_text().split())]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         self._end(signal.SIGQUIT)

@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 from fieldhand.service.arrivals import Arrival
 
 if TYPE_CHECKING:
+    from fieldhand.service.connections import Limits
     from fieldhand.service.service import Service
 
 # Upper bounds, in seconds, of the classes of the latency.
@@ -95,6 +96,7 @@ class ServiceCollector(Collector):
     def __init__(self, service: Service, latency: Latency) -> None:
         self._service = service
         self._latency = latency
+        self.connections: Limits | None = None
 
     def collect(self) -> Iterator[Metric]:
         service = self._service
@@ -112,6 +114,10 @@ class ServiceCollector(Collector):
             "live_clients_dropped", "live streams ended for being slow", hub.dropped_clients
         )
         yield _counter("live_events_lost", "events no live stream was given", hub.lost_events)
+        if self.connections is not None:
+            yield _counter(
+                "connections_refused", "HTTP connections too many", self.connections.refused
+            )
         yield from self._bridge()
 
     def _ingest(self) -> Iterator[Metric]:
@@ -143,9 +149,14 @@ class Metrics:
     def __init__(self, service: Service) -> None:
         self.latency = Latency()
         self._registry = CollectorRegistry()
-        self._registry.register(ServiceCollector(service, self.latency))
+        self._collector = ServiceCollector(service, self.latency)
+        self._registry.register(self._collector)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+
+    def of_server(self, limits: Limits) -> None:
+        """Tell what the web server counts too."""
+        self._collector.connections = limits
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """The figures, and their content type, in the format that `accept` prefers."""

@@ -12,6 +12,7 @@ import uvicorn
 
 from fieldhand.errors import FieldhandError
 from fieldhand.service.app import create_app
+from fieldhand.service.connections import Limits, allowed
 from fieldhand.service.service import Service
 from fieldhand.service.streams import HEARTBEAT_S
 
@@ -63,8 +64,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(service: Service, sock: socket.socket, ready: Callable[[], object]) -> None:
     """Serve until SIGINT or SIGTERM. The service runs already, and is stopped by the caller."""
+    settings = service.settings
+    limits = Limits(allowed(settings.max_connections), settings.request_s)
+    service.metrics.of_server(limits)
     config = uvicorn.Config(
         create_app(service),
+        http=limits.protocol(),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -36,6 +36,8 @@ class ServiceSettings(BaseModel):
         (), description="addresses of reverse proxies whose X-Forwarded-* are believed"
     )
     session_s: float = Field(604_800, ge=60, le=31_536_000, description="how long a login lasts")
+    max_connections: int = Field(16_384, ge=1, le=1_000_000, description="HTTP and WebSocket")
+    request_s: float = Field(30, gt=0, le=3_600, description="what a request may take to come in")
     max_body: int = Field(262_144, ge=1_024, description="bytes of one request's body")
 
     client_id: str = Field(
