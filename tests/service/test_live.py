@@ -17,7 +17,7 @@ from fieldhand.records import Provenance, Reading, Status
 from fieldhand.service import streams
 from fieldhand.service.hub import RESUME_EVENTS, Hub, LiveEvent
 from fieldhand.service.store.nodes import NodeRow
-from fieldhand.service.wire import document
+from fieldhand.service.wire import document, plantnanny
 
 # Payloads of the seed documents.
 PLANT = {
@@ -272,6 +272,54 @@ def test_the_hub_continues_only_what_it_has_whole():
         hub.publish([event(number) for number in range(RESUME_EVENTS)])
         await asyncio.sleep(0.05)
         assert hub.since(start) is None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("form", [streams.framed, plantnanny])
+def test_a_stream_without_news_has_a_heartbeat(monkeypatch, form):
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+
+    async def scenario():
+        hub = Hub()
+        hub.bind(asyncio.get_running_loop())
+        sent: list[bytes] = []
+        pinged = asyncio.Event()
+
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message.get("body", b""))
+            if sent.count(b"event: ping\ndata: {}\n\n") == 2:
+                pinged.set()
+
+        stream = streams.EventStream(hub.subscribe(lambda event: False), (), form)
+        task = asyncio.create_task(stream({"type": "http"}, receive, send))
+        await asyncio.wait_for(pinged.wait(), WAIT_S)
+        hub.close()
+        await asyncio.wait_for(task, WAIT_S)
+        assert hub.dropped_clients == 0
+
+    asyncio.run(scenario())
+
+
+def test_who_stops_a_stream_stops_it(monkeypatch):
+    async def scenario():
+        hub = Hub()
+        hub.bind(asyncio.get_running_loop())
+
+        async def never(*_):
+            await asyncio.Event().wait()
+
+        stream = streams.EventStream(hub.subscribe())
+        task = asyncio.create_task(stream({"type": "http"}, never, never))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert hub.clients == 0
 
     asyncio.run(scenario())
 

@@ -63,6 +63,8 @@ class LiveEvent:
     @cached_property
     def sse(self) -> bytes:
         """One event of a text/event-stream, made once for all clients."""
+        if not self.id:
+            return b"event: %b\ndata: %b\n\n" % (self.kind.encode(), self.json)
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (
             self.id.encode(),
             self.kind.encode(),
@@ -80,6 +82,10 @@ def live(event: Event, node: NodeRow | None, stored: bool = True) -> LiveEvent:
     """The live form of an event."""
     data = as_dict(event)
     return LiveEvent(data["kind"], data, node, event, stored)
+
+
+# Says that the stream lives.
+PING = LiveEvent("ping", {})
 
 
 class Subscription:
@@ -135,6 +141,12 @@ class Subscription:
         """Listen no more. Safe to call twice; in the event loop only."""
         self._hub.discard(self)
         self._end()
+
+    def nudge(self) -> None:
+        """Give the client a PING, whatever it wants."""
+        if not self._closed:
+            self._queue.append(PING)
+            self._wake.set()
 
     def give_up(self) -> None:
         """End it, and count it as too slow."""

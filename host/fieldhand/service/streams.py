@@ -24,7 +24,9 @@ RETRY_MS = 2_000
 TRY_AGAIN = 1013
 NOT_FOUND = 4404
 
-_PING = b"event: ping\ndata: {}\n\n"
+# How often a stream is looked after.
+LOOK_S = 1.0
+
 _DROPPED = b"event: dropped\ndata: {}\n\n"
 
 _log = logging.getLogger(__name__)
@@ -69,9 +71,10 @@ class EventStream(Response):
         gone = asyncio.ensure_future(_until_gone(receive, self._subscription))
 
         async def say(body: bytes, more: bool = True) -> None:
-            async with asyncio.timeout(self._subscription.stall_s):
+            with watch:
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
+        watch = _Watch(self._subscription, heartbeat=True)
         try:
             with self._subscription as subscription:
                 await send(
@@ -84,21 +87,15 @@ class EventStream(Response):
                 # Of what was before, one that cannot be shown is left out as later on.
                 before = b"".join(_formed(self._first, self._form))
                 await say(b": connected\nretry: %d\n\n" % RETRY_MS + before)
-                while not subscription.closed:
-                    try:
-                        event = await subscription.get(HEARTBEAT_S)
-                    except TimeoutError:
-                        await say(_PING)
-                        continue
-                    if event is None:
-                        break
+                async for event in subscription:
                     body = b"".join(_formed((event, *subscription.take()), self._form))
                     if body:
                         await say(body)
                 await say(_DROPPED if subscription.dropped else b"", more=False)
-        except TimeoutError:
-            _too_slow(self._subscription)
+        except asyncio.CancelledError:
+            watch.excuse()
         finally:
+            watch.end()
             gone.cancel()
 
 
@@ -113,35 +110,79 @@ async def push(
     What the client sends is read and ignored. Pings are the server's: see `server.run`.
     """
     gone = asyncio.ensure_future(_until_closed(websocket, subscription))
+    watch = _Watch(subscription, heartbeat=False)
     try:
         with subscription:
             for text in _formed(first, form):
-                async with asyncio.timeout(subscription.stall_s):
+                with watch:
                     await websocket.send_text(text)
             async for event in subscription:
                 text_or_none = form(event)
                 if text_or_none is not None:
-                    async with asyncio.timeout(subscription.stall_s):
+                    with watch:
                         await websocket.send_text(text_or_none)
-            async with asyncio.timeout(subscription.stall_s):
+            with watch:
                 await websocket.close(TRY_AGAIN, "too slow" if subscription.dropped else "closing")
-    except TimeoutError:
-        _too_slow(subscription)
+    except asyncio.CancelledError:
+        watch.excuse()
     except (WebSocketDisconnect, RuntimeError):
         # Starlette raises RuntimeError where the other side has closed already.
         pass
     finally:
+        watch.end()
         gone.cancel()
+
+
+class _Watch:
+    """Looks after one stream: a heartbeat where nothing comes, an end where nothing is taken.
+
+    One timer for a stream: two for each event and client would cost as much as sending it. Around
+    each write it is a context manager. Made in the task that writes.
+    """
+
+    def __init__(self, subscription: Subscription, heartbeat: bool) -> None:
+        self._subscription = subscription
+        self._heartbeat = heartbeat
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._writing = False
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def __enter__(self) -> None:
+        self._writing = True
+        self._since = self._loop.time()
+
+    def __exit__(self, *error: object) -> None:
+        self._writing = False
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def excuse(self) -> None:
+        """Take back a cancellation that was ours. Raises CancelledError where it was not."""
+        if not self._subscription.dropped or self._task is None:
+            raise asyncio.CancelledError
+        self._task.uncancel()
+        _log.warning(
+            "a live client took nothing for %g s and was dropped", self._subscription.stall_s
+        )
+
+    def _look(self) -> None:
+        waited = self._loop.time() - self._since
+        if self._writing and waited >= self._subscription.stall_s:
+            self._subscription.give_up()
+            if self._task is not None:
+                self._task.cancel()
+            return
+        if self._heartbeat and not self._writing and waited >= HEARTBEAT_S:
+            self._subscription.nudge()
+        self._timer = self._loop.call_later(LOOK_S, self._look)
 
 
 def _formed(events: Sequence[LiveEvent], form: Callable[[LiveEvent], _Form | None]) -> list[_Form]:
     made = (form(event) for event in events)
     return [one for one in made if one is not None]
-
-
-def _too_slow(subscription: Subscription) -> None:
-    subscription.give_up()
-    _log.warning("a live client took nothing for %g s and was dropped", subscription.stall_s)
 
 
 async def _until_gone(receive: Receive, subscription: Subscription) -> None:

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from fieldhand import dialects
 from fieldhand.records import Heard, Reading, Status
-from fieldhand.service.hub import LiveEvent
+from fieldhand.service.hub import PING, LiveEvent
 from fieldproto.messages import Message
 from fieldproto.schema import Field, FieldError, put_wild, write
 from fieldproto.timestamps import format_utc
@@ -93,6 +93,8 @@ def timestamp(event: Heard) -> str:
 @lru_cache(KEPT_TEXTS)
 def plantnanny(event: LiveEvent) -> bytes | None:
     """`event: reading`, `data` as on devices/<id>/data with the device's id."""
+    if event is PING:
+        return event.sse
     body = document(event.event) if event.event is not None else None  # type: ignore[arg-type]
     if body is None or event.node is None:
         return None
