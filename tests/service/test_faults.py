@@ -77,12 +77,16 @@ def test_serve_on_postgresql_while_it_is_away(own_postgres: Postgres, broker, tm
 
 def test_serve_on_a_postgresql_that_hangs(own_postgres: Postgres, broker, tmp_path):
     """It neither refuses nor answers: what hangs goes on when it does."""
-    with serve_with(tmp_path, broker, "--database", own_postgres.url()) as serve:
+    url = own_postgres.url()
+    with serve_with(tmp_path, broker, "--database", url, ready_lag_s="0.5") as serve:
         publisher = Publisher(broker.port)
         serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
         with own_postgres.paused():
-            time.sleep(1)
+            time.sleep(1)  # twice ready_lag_s
+            status, told = serve.try_get("/readyz")
+            assert status == 503 and told["reason"].endswith("s behind")
             assert serve.get("/healthz")["status"] == "ok"
+        until(lambda: serve.try_get("/readyz")[0] == 200)
         publisher.stop()
         everything_is_stored(serve, publisher)
 

@@ -132,6 +132,12 @@ class Ingest:
         """From the arrival of the oldest message of the last batch to its commit."""
         return max(worker.lag_s for worker in self._workers)
 
+    @property
+    def behind_s(self) -> float:
+        """How long what has been read waits to be stored by now; 0.0 while nothing does."""
+        since = min((w.since for w in self._workers if w.since is not None), default=None)
+        return 0.0 if since is None else max(0.0, time.time() - since)
+
 
 class Worker:
     """One session and the thread that serves it.
@@ -153,6 +159,8 @@ class Worker:
         self.writer = writer
         self.counts: Counter[str] = Counter()
         self.lag_s = 0.0
+        # When the batch in hand was read.
+        self.since: float | None = None
         self.trouble: str | None = None
         self._settings = settings
         # Since when nobody has listened; None: it is not known.
@@ -243,7 +251,12 @@ class Worker:
             Message(p.topic or "?", p.payload, p.size, p.retained, p.dup, now) for p in packets
         ]
         self.counts["messages"] += len(messages)
-        if self._store(self.writer.prepare(messages)):
+        self.since = now
+        try:
+            stored = self._store(self.writer.prepare(messages))
+        finally:
+            self.since = None
+        if stored:
             self.lag_s = time.time() - now
             self._link.acknowledge([p.mid for p in packets if p.qos])
         return len(messages)

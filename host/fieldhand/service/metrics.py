@@ -127,7 +127,9 @@ class ServiceCollector(Collector):
             return
         counts = ingest.counts
         yield _gauge("broker_connected", "1 while connected to the broker", ingest.connected)
-        yield _gauge("lag_seconds", "from arrival to commit, of the last batch", ingest.lag_s)
+        # While a database hangs no batch ends, and the one in hand is what tells.
+        lag = max(ingest.lag_s, ingest.behind_s)
+        yield _gauge("lag_seconds", "from arrival to commit, of the last batch or by now", lag)
         for key, (name, help) in COUNTS.items():
             yield _counter(name, help, counts[key])
         yield _counter("write_seconds", "spent in the database", counts["write_us"] / 1e6)

@@ -150,8 +150,8 @@ class Service:
             return self._ingest.trouble
         if not self._ingest.connected:
             return "not connected to the broker"
-        lag = self._ingest.lag_s
-        return f"{lag:.0f} s behind" if lag > self.settings.ready_lag_s else None
+        behind = self._ingest.behind_s
+        return f"{behind:.0f} s behind" if behind > self.settings.ready_lag_s else None
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ class ServiceSettings(BaseModel):
     )
     live_clients: int = Field(10_000, ge=1, description="live clients at once")
     drain_s: float = Field(10, gt=0, description="what a graceful stop may take")
-    ready_lag_s: float = Field(60, gt=0, description="not ready when a commit takes longer")
+    ready_lag_s: float = Field(60, gt=0, description="not ready when what has come in waits longer")
 
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal"
