@@ -15,11 +15,14 @@ from service.test_ingest_kill import Publisher, stored
 from starlette.testclient import TestClient
 
 from fieldhand.client import Fleet
+from fieldhand.records import Status
 from fieldhand.service import logs
 from fieldhand.service.app import create_app
+from fieldhand.service.arrivals import Arrival
 from fieldhand.service.metrics import Latency
 from fieldhand.service.service import Service
 from fieldhand.service.settings import load
+from fieldhand.service.store.nodes import NodeRow
 from fieldproto.messages import Packet
 
 WAIT_S = 30.0
@@ -201,3 +204,45 @@ def test_text_stays_on_one_line():
     record = logging.LogRecord("x", logging.INFO, "", 1, "node \x1b[2J\nfake", (), None)
     handler.emit(record)
     assert stream.getvalue().count("\n") == 1 and "\x1b" not in stream.getvalue()
+
+
+def test_what_a_node_tells_is_logged_with_its_id(log: io.StringIO, service: Service):
+    alert = b'{"severity":"critical","message":"pH too low","sensor":"ph","value":6.1,' \
+            b'"threshold":6.8,"timestamp":"2026-01-01T00:00:00Z"}'  # fmt: skip
+    with Fleet(broker=service.broker, received=False) as fleet:
+        for topic, payload in (
+            ("devices/org-1/pool-1/alert", alert),
+            ("devices/org-1/pool-1/alert", alert),  # again: told once
+            ("devices/plant/status", b'{"status":"offline"}'),
+        ):
+            fleet._connection.publish(Packet(topic, payload, 1, False))
+    deadline = time.monotonic() + WAIT_S
+    while "plant" not in log.getvalue():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    told = [(line["node"], line["message"]) for line in lines(log) if "node" in line]
+    assert told == [
+        ("dese:org-1:pool-1", "dese:org-1:pool-1: critical alert raised (ph): pH too low"),
+        ("plantnanny:plant", "plantnanny:plant: says it is offline"),
+    ]
+
+
+def test_a_fleet_that_all_comes_back_at_once_is_a_number(log: io.StringIO):
+    now = [10.0]
+    journal = logs.Journal(lambda: now[0])
+    many = [arrival_of(f"n{number}") for number in range(logs.MAX_NODE_LINES + 20)]
+    journal.committed(many)
+    now[0] += 1
+    journal.committed([arrival_of("late")])
+    told = [line["message"] for line in lines(log)]
+    assert len(told) == logs.MAX_NODE_LINES + 2
+    assert told[-2] == "20 more lines about nodes in that second"
+    assert told[-1] == "plantnanny:late: says it is online"
+
+
+def arrival_of(name: str) -> Arrival:
+    said = Status(name, "plantnanny", "online", {}, None, 0.0)
+    node = NodeRow.__new__(NodeRow)
+    for key, value in (("dialect", "plantnanny"), ("tenant", {}), ("name", name)):
+        object.__setattr__(node, key, value)
+    return Arrival("", "status", said, ("", 0), node, False)
