@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from e2e.nodes import example
 from service.influxdb import InfluxDB
 from service.running import serving
+from service.test_ingest_kill import Publisher, stored
 
 from fieldhand import dialects
 from fieldhand.errors import ConfigError
@@ -16,8 +16,8 @@ from fieldhand.influxurl import InfluxUrl
 from fieldhand.records import from_record
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.influx import InfluxBridge, line, waiting
+from fieldhand.service.settings import load
 from fieldhand.service.store.nodes import NodeRow
-from fieldhand.sim import Simulator
 
 WAIT_S = 20.0
 
@@ -57,23 +57,20 @@ def test_a_line_of_line_protocol():
     )
 
 
-def test_readings_of_a_node_are_in_influxdb(influx: InfluxDB, base: str, tmp_path):
+def test_readings_of_a_fleet_are_in_influxdb(influx: InfluxDB, base: str, tmp_path):
     env = {"FIELDHAND_SERVICE_INFLUX": f"{influx.url}/?db={base}"}
     with serving(tmp_path, "--broker-port", "0", env=env) as serve:
-        port = serve.told["broker"]["port"]
-        with Simulator(broker=("127.0.0.1", port)) as simulator:
-            simulator.add(example("greenhouse", port)).start()
-            serve.until("/nodes", lambda page: page["nodes"])
-            until(lambda: influx.rows("plantnanny", base))
-        history = serve.get("/nodes/greenhouse/readings")["readings"]
+        publisher = Publisher(serve.told["broker"]["port"])
+        until(lambda: influx.rows("plantnanny", base))
+        publisher.stop()
+        until(lambda: len(stored(serve)) == len(publisher.sent))
         assert serve.stop() == 0  # which writes what waits
-    rows = {row["time"]: row for row in influx.rows("plantnanny", base)}
-    assert len(rows) == len({stored["time"] for stored in history}) > 0
-    for stored in history:
-        row = rows[stored["time"] * 1000]
-        assert row["node"] == "greenhouse"
-        for quantity, value in stored["quantities"].items():
-            assert row[quantity] == pytest.approx(value), quantity
+    rows = influx.rows("plantnanny", base)
+    # The publisher's times are its numbers from there.
+    assert {(row["node"], row["time"] // 1000 - 1_795_000_000) for row in rows} == set(
+        publisher.sent
+    )
+    assert {row["air_temperature"] for row in rows} == {20.0}
 
 
 def test_hostile_names_are_written_and_harm_nobody(influx: InfluxDB, base: str):
@@ -176,3 +173,11 @@ def test_a_bucket_of_2_x_is_written_with_the_token():
 def test_a_wrong_url_is_refused(url: str):
     with pytest.raises(ConfigError):
         InfluxUrl.of(url)
+
+
+def test_a_token_in_a_file_is_refused():
+    with pytest.raises(ConfigError, match="FIELDHAND_SERVICE_INFLUX_TOKEN"):
+        load({"influx_token": "secret"}, environment={})
+    given = load(environment={"FIELDHAND_SERVICE_INFLUX_TOKEN": "secret"})
+    assert given.influx_token.get_secret_value() == "secret"
+    assert "secret" not in repr(given)

@@ -153,7 +153,9 @@ class InfluxBridge:
             if len(self._queue) < BATCH_POINTS:
                 self._stopping.wait(FLUSH_S)
             self._empty(self._stopping.is_set, None)
-        self._empty(lambda: False, time.monotonic() + self._drain_s)
+        # One that was away already gets one more chance.
+        patience = self._drain_s if self.trouble is None else min(self._drain_s, RETRY_MIN_S)
+        self._empty(lambda: False, time.monotonic() + patience)
 
     def _empty(self, give_up: Any, deadline: float | None) -> None:
         """Write until nothing waits, however often it takes."""

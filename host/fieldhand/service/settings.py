@@ -20,6 +20,8 @@ from fieldhand.service.agronomy.farm import FarmSettings
 
 PREFIX = "FIELDHAND_SERVICE_"
 DATABASE_NAME = "service.db"
+# Not to stand in a file that is committed.
+SECRETS = frozenset({"influx_token"})
 
 
 class ServiceSettings(BaseModel):
@@ -112,6 +114,11 @@ def load(
     `overrides` that are None count as not given. Raises ConfigError with all that is wrong.
     """
     values = dict(file or {})
+    where = str(path) if path is not None else "the service's settings"
+    if found := sorted(SECRETS & set(values)):
+        name = found[0]
+        reason = f"a secret: put it into the environment as {PREFIX}{name.upper()}"
+        raise ConfigError(where, [f"service.{name}: {reason}"])
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(PREFIX):
             values[name.removeprefix(PREFIX).lower()] = _from_text(text)
@@ -119,7 +126,6 @@ def load(
     try:
         return ServiceSettings.model_validate(values)
     except ValidationError as error:
-        where = str(path) if path is not None else "the service's settings"
         raise ConfigError(where, [_problem(item) for item in error.errors()]) from None
 
 
