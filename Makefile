@@ -17,7 +17,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help venv umqtt demo test unit firmware e2e soak flash test-hil check format bench bench-return dist clean
+.PHONY: help venv umqtt demo test unit firmware e2e soak flash test-hil check format bench bench-return bench-service bench-live dist clean
 
 help: ## Print these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1 \2/p' $(MAKEFILE_LIST) | \
@@ -68,6 +68,12 @@ bench: $(STAMP) $(UMQTT) ## Measure sessions, heap and latency against Mosquitto
 
 bench-return: $(STAMP) $(UMQTT) ## Let 1,000 nodes come back to a broker that was killed (5 minutes)
 	$(BIN)/python tools/bench_return.py $(ARGS)
+
+bench-live: $(STAMP) ## Measure from a reading to 500 live clients of each kind
+	@$(BIN)/python tools/bench_live.py $(ARGS)
+
+bench-service: $(STAMP) ## Measure readings a second from MQTT into the database
+	@$(BIN)/python tools/bench_service.py $(ARGS)
 
 dist: $(STAMP) $(UMQTT) ## Build the wheel and the source distribution into dist/
 	rm -rf dist

@@ -1,6 +1,7 @@
 """The broker's health on the iotnode dialect's topics `iot/broker/status` and `iot/broker/stats`.
 
-Published by the host, from the counters of the in-process broker.
+Published by the host: from the counters of the in-process broker here, from a real broker's `$SYS`
+by `fieldhand.monitor`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,45 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from fieldhand import dialects as dialect_table
 from fieldhand.broker import Broker
+from fieldproto.messages import Packet
 from fieldproto.schema import FieldError, write
 
 INTERVAL_S = 10.0
 DIALECT = "iotnode"
+
+
+def packet(name: str, values: Mapping[str, Any]) -> Packet:
+    """The message `name` (broker_status or broker_stats) from canonical values.
+
+    Raises RuntimeError for a value the dialect has no place for.
+    """
+    message = next(m for m in dialect_table.unbound(DIALECT).messages if m.name == name)
+    try:
+        document, _ = write(dict(values), message.fields)
+    except FieldError as error:
+        raise RuntimeError(f"{name}: {error}") from error
+    return Packet(message.topics[0], json.dumps(document).encode(), message.qos, message.retain)
+
+
+class Rate:
+    """Messages per second between two looks at a counter."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int] | None = None
+
+    def of(self, count: int, now: float) -> float:
+        """Since the last call, `now` in monotonic seconds; 0.0 at first and after a restart."""
+        rate = 0.0
+        if self._last is not None and now > self._last[0] and count >= self._last[1]:
+            rate = (count - self._last[1]) / (now - self._last[0])
+        self._last = (now, count)
+        return rate
 
 
 class BrokerStats:
@@ -30,11 +61,7 @@ class BrokerStats:
         self._interval = interval
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last: tuple[float, int] | None = None
-        dialect = dialect_table.load(DIALECT, {})
-        self._messages = {
-            message.name: message for message in dialect.messages if message.kind == "broker"
-        }
+        self._rate = Rate()
 
     def __enter__(self) -> BrokerStats:
         self.publish()
@@ -57,11 +84,7 @@ class BrokerStats:
     def publish(self) -> None:
         """Publish both messages now. Raises RuntimeError while the broker does not run."""
         counters = self._broker.counters()
-        now = time.monotonic()
-        rate = 0.0
-        if self._last is not None and now > self._last[0]:
-            rate = (counters.messages_received - self._last[1]) / (now - self._last[0])
-        self._last = (now, counters.messages_received)
+        rate = self._rate.of(counters.messages_received, time.monotonic())
         epoch = int(time.time())
         self._send(
             "broker_status",
@@ -84,13 +107,7 @@ class BrokerStats:
         )
 
     def _send(self, name: str, values: dict[str, Any]) -> None:
-        message = self._messages[name]
-        try:
-            document, _ = write(values, message.fields)
-        except FieldError as error:
-            raise RuntimeError(f"{name}: {error}") from error
-        payload = json.dumps(document).encode()
-        self._broker.publish(message.topics[0], payload, message.qos, message.retain)
+        self._broker.publish(*packet(name, values))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

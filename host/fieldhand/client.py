@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 
+from fieldhand import answers
 from fieldhand import dialects as dialect_table
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import (
@@ -34,6 +34,7 @@ from fieldhand.errors import (
     MessageError,
     UnknownAction,
 )
+from fieldhand.inbound import Inbound, Refused
 from fieldhand.pending import CommandBook, Pending
 from fieldhand.received import path_beside
 from fieldhand.recorder import Recorder
@@ -45,13 +46,11 @@ from fieldhand.records import (
     Reading,
     Reply,
     Status,
-    from_record,
 )
 from fieldhand.roster import NodeAddress, NodeView, Roster
 from fieldhand.streams import Stream
-from fieldproto.dialect import Dialect
 from fieldproto.downlink import encode_credentials
-from fieldproto.messages import Command, Record
+from fieldproto.messages import Command
 
 if TYPE_CHECKING:
     from fieldhand.fleetfile import FleetFile
@@ -62,9 +61,6 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
-# What an answer may take, each time, and how often a command may be sent again.
-MAX_TIMEOUT_S = 86_400.0
-MAX_RETRIES = 100
 # Refused messages that are kept to be looked at, and the bytes kept of each.
 MAX_INVALID = 200
 MAX_INVALID_PAYLOAD = 512
@@ -131,11 +127,11 @@ class Fleet:
         if broker is None:
             broker = BrokerAddress() if file is None else file.broker.address()
         names = list(dialect_table.names() if dialects is None else dialects)
-        self._dialects = [dialect_table.load(name) for name in names]
+        self._inbound = Inbound([dialect_table.load(name) for name in names])
         declared: dict[str, Any] = {} if file is None else dict(file.nodes)
         self._roster = Roster({**declared, **(nodes or {})}, names)
         filters: dict[str, int] = {}
-        for dialect in self._dialects:
+        for dialect in self._inbound.dialects:
             for topic, qos in dialect.subscriptions("host"):
                 filters[topic] = max(qos, filters.get(topic, 0))
         address = BrokerAddress.of(broker)
@@ -342,23 +338,16 @@ class Fleet:
     ) -> Pending:
         """As `send`, for parameters that come as a mapping."""
         found = self._roster.find(node)
-        _check_patience(node, action, timeout, retries)
+        answers.check_patience(node, action, timeout, retries)
         if self._closed:
             raise self._connection.unavailable("the fleet is closed")
         dialect = found.dialect
-        command = dialect.command(action)
-        if command is None:
-            known = [command.name for command in dialect.commands]
-            raise UnknownAction(node, dialect.name, action, known)
-        id = _command_id()
-        try:
-            packet = dialect.encode_command(node, action, dict(params), id, int(time.time()))
-        except MessageError as error:
-            raise BadParameter(node, action, error.field or "parameters", error.reason) from None
+        id = answers.command_id()
+        command, packet = answers.encode(dialect, node, action, params, id, int(time.time()))
         pending = Pending(
             node, dialect.name, action, params, id, timeout, retries, found.address.options
         )
-        self._book.open(pending, command, _canonical(command, params), packet)
+        self._book.open(pending, command, answers.canonical(command, params), packet)
         return pending
 
     def send_credentials(
@@ -377,7 +366,7 @@ class Fleet:
             )
         if not found.address.extras:
             raise CommandFailed(node, SET_CREDENTIALS, "the node keeps to its document (no extras)")
-        id = _command_id()
+        id = answers.command_id()
         dialect = found.dialect
         packet = encode_credentials(dialect, node, dict(content), id, int(time.time()))
         pending = Pending(
@@ -424,40 +413,10 @@ class Fleet:
             topic = message.topic
         except UnicodeDecodeError:
             return self._refuse("?", message.payload, "the topic is not UTF-8", None, None)
-        first: MessageError | None = None
-        for dialect in self._dialects:
-            if not dialect.match(topic):
-                continue
-            try:
-                records = dialect.decode(topic, bytes(message.payload), "host")
-            except MessageError as error:
-                first = first or error
-                continue
-            self._accept(topic, message, [(r, dialect) for r in records], now)
-            return None
-        if first is None:
-            return self._refuse(topic, message.payload, "no dialect has this topic", None, None)
-        return self._refuse(topic, message.payload, str(first), first.dialect, first.field)
-
-    def _accept(
-        self,
-        topic: str,
-        message: paho.MQTTMessage,
-        records: list[tuple[Record, Dialect]],
-        now: float,
-    ) -> None:
-        pairs: list[tuple[str, Any]] = []
-        for record, dialect in records:
-            event = from_record(record, now, message.retain)
-            if isinstance(event, Alert) and event.sensor is not None:
-                event = replace(event, sensor=dialect.quantity(event.sensor))
-            if message.retain and isinstance(event, Reply):
-                continue  # a status that is kept may carry an answer: it was given long ago
-            if event is not None:
-                pairs.append((record.message, event))
-        # An answer that names its command goes before the status it came with, which may also
-        # look like one.
-        pairs.sort(key=lambda pair: not isinstance(pair[1], Reply))
+        try:
+            pairs = self._inbound.events(topic, bytes(message.payload), now, message.retain)
+        except Refused as error:
+            return self._refuse(topic, message.payload, error.reason, error.dialect, error.field)
         for name, event in pairs:
             try:
                 fresh = self._roster.admit(event)
@@ -498,19 +457,6 @@ class Fleet:
             stream.offer(event)
 
 
-def _command_id() -> str:
-    return f"cmd-{int(time.time() * 1000)}-{secrets.token_hex(3)}"
-
-
-def _check_patience(node: str, action: str, timeout: float, retries: int) -> None:
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= MAX_TIMEOUT_S:
-        reason = f"{timeout!r} is not a number of seconds, up to {MAX_TIMEOUT_S:g}"
-        raise BadParameter(node, action, "timeout", reason)
-    if not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
-        reason = f"{retries!r} is not a number from 0 to {MAX_RETRIES}"
-        raise BadParameter(node, action, "retries", reason)
-
-
 def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -> Recorder | None:
     if received is False:
         return None
@@ -522,11 +468,3 @@ def _recorder(received: str | os.PathLike[str] | bool, file: FleetFile | None) -
     if file is None or not file.path.is_file():
         return None
     return Recorder(path_beside(file.path))
-
-
-def _canonical(command: Command, params: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(command.fixed)
-    for param in command.params:
-        if params.get(param.name) is not None:
-            values[param.means or param.name] = param.read(params[param.name])
-    return values

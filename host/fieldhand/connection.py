@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from fieldhand.errors import BrokerUnavailable
+from fieldhand.errors import BrokerUnavailable, Unacknowledged
 from fieldproto.messages import Packet
 
 PUBLISH_TIMEOUT_S = 10.0
@@ -121,7 +121,10 @@ class Connection:
         return info
 
     def publish(self, packet: Packet, timeout: float = PUBLISH_TIMEOUT_S) -> None:
-        """Publish and wait for the broker's acknowledgement. Raises BrokerUnavailable."""
+        """Publish and wait for the broker's acknowledgement. Raises BrokerUnavailable.
+
+        Where the message may have gone out all the same, it is an Unacknowledged.
+        """
         info = self.hand_over(packet)
         try:
             info.wait_for_publish(timeout)
@@ -129,7 +132,8 @@ class Connection:
         except RuntimeError:  # disconnected meanwhile
             published = False
         if not published:
-            raise self.unavailable(f"did not acknowledge a message within {timeout:g} s")
+            reason = f"did not acknowledge a message within {timeout:g} s"
+            raise Unacknowledged(self.address.host, self.address.port, reason)
 
     def unavailable(self, reason: str) -> BrokerUnavailable:
         return BrokerUnavailable(self.address.host, self.address.port, reason)
@@ -157,6 +161,8 @@ class Connection:
     def _connected(
         self, client: paho.Client, userdata: Any, flags: Any, reason_code: Any, properties: Any
     ) -> None:
+        # paho would send again what was not acknowledged, however long ago that was.
+        client.drop_out_messages()
         if reason_code.is_failure:
             self._tell(f"refused the connection: {str(reason_code).lower()}")
         elif self._filters:

@@ -20,6 +20,7 @@ __all__ = [
     "ConfigError",
     "FieldhandError",
     "MessageError",
+    "Unacknowledged",
     "UnknownAction",
     "UnknownNode",
     "did_you_mean",
@@ -45,6 +46,10 @@ class BrokerUnavailable(FieldhandError):
         self.host = host
         self.port = port
         self.reason = reason
+
+
+class Unacknowledged(BrokerUnavailable):
+    """A message went out and the broker did not say that it has it: it may have been delivered."""
 
 
 class UnknownNode(FieldhandError):

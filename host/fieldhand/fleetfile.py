@@ -4,6 +4,7 @@
     [wifi]              what the nodes join
     [defaults]          what every node has unless its own table says otherwise
     [node.NAME]         one table per node; NAME is its id on the wire
+    [service]           settings of `fieldhand serve`, which checks them
 
 `load` checks all of it, against the board and the dialect of each node too, and lists every
 problem it finds; nothing is returned unless there is none.
@@ -99,6 +100,7 @@ class FleetFile:
     wifi: WifiConfig | None
     ntp_host: str
     nodes: Mapping[str, NodeConfig]
+    service: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(path: Path) -> FleetFile:
@@ -140,11 +142,14 @@ def check(data: Mapping[str, Any], path: Path) -> FleetFile:
             nodes[name] = node
     if not tables.data:
         top.problem("node", "no node: write a table [node.NAME]")
+    service = top.raw("service", {})
+    if not isinstance(service, dict):
+        top.problem("service", "is not a table; write [service]")
     top.close()
     if problems:
         raise ConfigError(str(path), problems)
     _check_builds(FleetFile(path, broker, wifi, ntp_host, nodes))
-    return FleetFile(path, broker, wifi, ntp_host, nodes)
+    return FleetFile(path, broker, wifi, ntp_host, nodes, service)
 
 
 def _check_builds(file: FleetFile) -> None:

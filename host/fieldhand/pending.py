@@ -1,10 +1,4 @@
-"""Commands under way: what was sent, and how its answer finds it.
-
-Three ways, tried in this order. By id, where the dialect has one or the extension key carries it.
-By the command's name, where an answer has that and no id. By the effect, where the dialect has no
-answer at all: `Command.settled_by` says which message of the node shows that it was carried out.
-Within each the oldest command of the node comes first.
-"""
+"""Commands under way: what was sent, and what became of it. `answers` says whose an answer is."""
 
 from __future__ import annotations
 
@@ -16,17 +10,16 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fieldhand import answers
+from fieldhand.answers import ACCEPTED, DONE, ENDED, FAILED, SENT, TIMEOUT
 from fieldhand.errors import CommandFailed, CommandTimeout
-from fieldhand.records import Event, Reading, Reply, Status
+from fieldhand.records import Event, Reply
 from fieldproto.messages import Command
 
 # Ended commands that are remembered, so that a late answer still finds its command.
 MAX_ENDED = 256
 # Answers kept in `Pending.late`.
 MAX_LATE = 16
-
-SENT, ACCEPTED, DONE, FAILED, TIMEOUT = "sent", "accepted", "done", "failed", "timeout"
-ENDED = (DONE, FAILED, TIMEOUT)
 
 
 class Pending:
@@ -124,24 +117,15 @@ class Pending:
             self._changed.notify_all()
 
 
-class _Entry:
+class _Entry(answers.Asked):
     """A pending command with what only the book needs to know."""
 
     def __init__(self, pending: Pending, command: Command, canonical: Mapping[str, Any]) -> None:
+        super().__init__(
+            pending.id, pending.node, pending.dialect, pending.options, command, canonical
+        )
         self.pending = pending
-        self.command = command
-        self.canonical = canonical
         self.deadline = 0.0
-
-    def shown_by(self, message: str, event: Event) -> bool:
-        """True when `event`, decoded from `message`, shows that the command was carried out."""
-        rule = self.command.settled_by
-        if not rule or rule[0] != message:
-            return False
-        if len(rule) == 1:
-            return True
-        wanted = self.canonical.get(rule[2], rule[2])
-        return bool(_value(event, rule[1]) == wanted)
 
 
 class CommandBook:
@@ -152,7 +136,7 @@ class CommandBook:
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._open: OrderedDict[str, _Entry] = OrderedDict()
-        self._ended: OrderedDict[str, Pending] = OrderedDict()
+        self._ended: OrderedDict[str, _Entry] = OrderedDict()
         self._packets: dict[str, Any] = {}
         self._due: list[tuple[float, int, str]] = []
         self._count = itertools.count()
@@ -193,51 +177,36 @@ class CommandBook:
 
     def on_event(self, message: str, event: Event) -> Pending | None:
         """Give a live (not retained) event to the command that it answers, if any."""
-        if isinstance(event, Reply) and (event.id or event.command):
-            return self._on_reply(event)
-        if isinstance(event, (Reply, Status, Reading)):
-            if not isinstance(event, Reply) and event.provenance.boot is not None:
-                return None  # this node answers by id; its heartbeat is not an answer
-            with self._lock:
-                for entry in self._open.values():
-                    pending = entry.pending
-                    if _same_node(pending, event) and entry.shown_by(message, event):
-                        self._end(entry, DONE, event if isinstance(event, Reply) else None, event)
-                        return pending
-        return None
-
-    def _on_reply(self, reply: Reply) -> Pending | None:
         with self._lock:
-            entry = self._find(reply)
-            if entry is None:
-                late = self._ended.get(reply.id or "")
-                if late is not None and _same_node(late, reply):
-                    late.late.append(reply)
-                return late
-            if reply.state == ACCEPTED:
-                entry.pending._to(ACCEPTED)
-                # The node has it: from now on only the actuation itself takes time.
-                # The node says how long: an amount, too, has become a duration there.
-                told = reply.data.get("duration_ms") or entry.canonical.get("duration_ms")
-                runs = float(told) / 1000 if isinstance(told, (int, float)) else 0.0
-                self._schedule(entry, entry.pending.timeout + runs)
-            else:
-                self._end(entry, FAILED if reply.state == FAILED else DONE, reply, reply)
-            return entry.pending
+            entry = answers.find(self._open, message, event)
+            if entry is not None and isinstance(event, Reply) and (event.id or event.command):
+                self._answered(entry, event)
+            elif entry is not None:
+                self._end(entry, DONE, event if isinstance(event, Reply) else None, event)
+            elif isinstance(event, Reply) and event.id:
+                return self._late(event)
+            return entry.pending if entry is not None else None
 
-    def _find(self, reply: Reply) -> _Entry | None:
-        if reply.id:
-            entry = self._open.get(reply.id)
-            return entry if entry is not None and _same_node(entry.pending, reply) else None
-        for entry in self._open.values():
-            if _same_node(entry.pending, reply) and entry.command.name == reply.command:
-                return entry
-        return None
+    def _answered(self, entry: _Entry, reply: Reply) -> None:
+        if reply.state == ACCEPTED:
+            entry.pending._to(ACCEPTED)
+            # The node has it: from now on only the actuation itself takes time.
+            self._schedule(entry, entry.pending.timeout + entry.runs_s(reply))
+        else:
+            self._end(entry, FAILED if reply.state == FAILED else DONE, reply, reply)
+
+    def _late(self, reply: Reply) -> Pending | None:
+        ended = self._ended.get(reply.id or "")
+        if ended is None:
+            return None
+        if ended.is_of(reply):
+            ended.pending.late.append(reply)
+        return ended.pending
 
     def _end(self, entry: _Entry, state: str, reply: Reply | None, by: Event | None) -> None:
         pending = entry.pending
         self._forget(pending)
-        self._ended[pending.id] = pending
+        self._ended[pending.id] = entry
         while len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
         pending.settled_by = by
@@ -283,19 +252,3 @@ class CommandBook:
                     self._publish(again)
                 except Exception:  # no broker just now: this attempt is lost, the next may not be
                     continue
-
-
-def _same_node(pending: Pending, event: Reply | Status | Reading) -> bool:
-    if pending.node != event.node or pending.dialect != event.dialect:
-        return False
-    return all(pending.options.get(name, held) == held for name, held in event.tenant.items())
-
-
-def _value(event: Event, name: str) -> Any:
-    if isinstance(event, Reading):
-        return event.quantities.get(name)
-    if isinstance(event, Status):
-        return event.state if name == "state" else event.values.get(name)
-    if isinstance(event, Reply):
-        return event.data.get(name)
-    return None

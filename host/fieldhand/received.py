@@ -264,7 +264,7 @@ class ReceivedStore:
         )
         if said.queued:
             rows = self._boots(node)
-            for other, first in _waiting(rows, id, said.queued).items():
+            for other, first in waiting(rows, id, said.queued).items():
                 self._db.execute("UPDATE boot SET waiting_from = ? WHERE id = ?", (first, other))
 
     def _prepare(self) -> None:
@@ -302,7 +302,7 @@ class ReceivedStore:
             raise StoreError(self.path, reason) from error
 
 
-def _waiting(boots: Mapping[int, BootRecord], speaker: int, queued: int) -> dict[int, int]:
+def waiting(boots: Mapping[int, BootRecord], speaker: int, queued: int) -> dict[int, int]:
     """Boot -> number from which on what has not arrived is in the node's queue.
 
     The queue gives away its oldest first, so what is left in it is the newest that is missing:

@@ -137,14 +137,16 @@ class Invalid:
     received_at: float
 
 
-Event: TypeAlias = Reading | Status | Reply | Alert | NodeEvent | Invalid
+# What a node said, and that or a message that was refused.
+Heard: TypeAlias = Reading | Status | Reply | Alert | NodeEvent
+Event: TypeAlias = Heard | Invalid
 
 _TENANTS = ("org", "company")
 # What a reading carries beside what was measured.
 _ATTRIBUTES = ("firmware", "uptime", "state")
 
 
-def from_record(record: Record, received_at: float, retained: bool = False) -> Event | None:
+def from_record(record: Record, received_at: float, retained: bool = False) -> Heard | None:
     """The typed form of a decoded record; None for a kind that a host does not listen for."""
     values = dict(record.values)
     time = values.pop("time", None)

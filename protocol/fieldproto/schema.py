@@ -204,7 +204,7 @@ def _walk(obj, pattern, path, table, values, seen, spread=True):
         seen.add(name)
         children = name + "."
         inner = False
-        for other in table:
+        for other in table if isinstance(value, dict) else ():
             if other.startswith(children):
                 inner = True
                 break

@@ -32,6 +32,14 @@ def file_option(command: F) -> F:
     )(command)
 
 
+def database_option(command: F) -> F:
+    return click.option(
+        "--database",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql+psycopg://...  [default: .fieldhand/service.db]",
+    )(command)
+
+
 def broker_option(command: F) -> F:
     return click.option(
         "--broker",

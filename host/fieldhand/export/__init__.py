@@ -1,0 +1,1 @@
+"""Configurations for other programs, made from the dialects: Grafana and Telegraf."""

@@ -1,0 +1,131 @@
+"""Alerts, and what happened on the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from fieldhand.records import Alert, NodeEvent
+from fieldhand.service.store import schema
+from fieldhand.service.store.readings import MAX_ROWS, Key
+
+KEY = ("node_id", "kind", "boot", "seq")
+
+
+def row_of(node_id: int, key: Key, event: Alert | NodeEvent) -> dict[str, Any]:
+    """An alert or event as a row of the table."""
+    row: dict[str, Any] = {
+        "node_id": node_id,
+        "kind": "alert" if isinstance(event, Alert) else "event",
+        "boot": key.boot,
+        "seq": key.seq,
+        "at": event.received_at if event.time is None else float(event.time),
+        "time": event.time,
+        "received": event.received_at,
+        "state": None,
+        "message": None,
+        "sensor": None,
+        "value": None,
+        "threshold": None,
+        "data": None,
+    }
+    if isinstance(event, Alert):
+        row |= {
+            "name": event.severity,
+            "state": event.state,
+            "message": event.message,
+            "sensor": event.sensor,
+            "value": event.value,
+            "threshold": event.threshold,
+        }
+    else:
+        row |= {"name": event.event, "data": dict(event.data)}
+    return row
+
+
+def history(
+    connection: sa.Connection,
+    node_id: int,
+    *,
+    kind: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    limit: int = 1000,
+) -> list[dict[str, Any]]:
+    """Alerts and events of a node, the newest first; `kind` is "alert" or "event"."""
+    table = schema.event
+    query = sa.select(table).where(table.c.node_id == node_id)
+    if kind is not None:
+        query = query.where(table.c.kind == kind)
+    if since is not None:
+        query = query.where(table.c.at >= since)
+    if until is not None:
+        query = query.where(table.c.at < until)
+    query = query.order_by(table.c.at.desc(), table.c.id.desc()).limit(min(limit, MAX_ROWS))
+    return [
+        {
+            name: value
+            for name, value in row._mapping.items()
+            if name not in ("boot", "seq") and value is not None
+        }
+        for row in connection.execute(query)
+    ]
+
+
+def listing(
+    connection: sa.Connection,
+    *,
+    org: str | None = None,
+    node_id: int | None = None,
+    kind: str | None = None,
+    names: Sequence[str] | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    before: tuple[float, int] | None = None,
+    limit: int = 1000,
+) -> list[tuple[int, dict[str, Any]]]:
+    """Of all nodes, of those of `org`, or of one: (node's number, event), the newest first.
+
+    `before` is the (at, id) of the last of the page before; `names` are severities or words.
+    """
+    table = schema.event
+    query = sa.select(table)
+    if org is not None:
+        query = query.join(schema.node, schema.node.c.id == table.c.node_id)
+        query = query.where(schema.node.c.org == org)
+    if node_id is not None:
+        query = query.where(table.c.node_id == node_id)
+    if kind is not None:
+        query = query.where(table.c.kind == kind)
+    if names is not None:
+        query = query.where(table.c.name.in_(names))
+    if since is not None:
+        query = query.where(table.c.at >= since)
+    if until is not None:
+        query = query.where(table.c.at < until)
+    if before is not None:
+        place = sa.tuple_(table.c.at, table.c.id)
+        query = query.where(place < sa.tuple_(sa.literal(before[0]), sa.literal(before[1])))
+    query = query.order_by(table.c.at.desc(), table.c.id.desc()).limit(min(limit, MAX_ROWS))
+    return [(row.node_id, _event(row)) for row in connection.execute(query)]
+
+
+def _event(row: Any) -> dict[str, Any]:
+    known = not row.boot.startswith("~")
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "at": row.at,
+        "time": row.time,
+        "received": row.received,
+        "boot": row.boot if known else None,
+        "name": row.name,
+        "state": row.state,
+        "message": row.message,
+        "sensor": row.sensor,
+        "value": row.value,
+        "threshold": row.threshold,
+        "data": row.data or {},
+    }

@@ -1,0 +1,187 @@
+"""Readings: history that is written once each, and asked for by node and time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from fieldhand.records import Alert, NodeEvent, Reading, Reply
+from fieldhand.service.store import schema
+from fieldhand.service.store.database import Database
+
+# What one question may bring back.
+MAX_ROWS = 100_000
+
+
+class Key(NamedTuple):
+    """What makes a record of a node one: boot and number, or what stands in for them."""
+
+    boot: str
+    seq: int
+
+
+def key_of(event: Reading | Alert | NodeEvent | Reply, topic: str, payload: bytes, nth: int) -> Key:
+    """The key of an event, the `nth` of its message.
+
+    A device that numbers nothing gets the hash of what it sent, and its time; without a time, the
+    time of arrival in ms, so that equal values are kept as often as they are measured.
+    """
+    origin = getattr(event, "provenance", None)
+    if origin is not None and origin.boot is not None and origin.seq is not None:
+        return Key(origin.boot, origin.seq)
+    digest = hashlib.sha256(b"%b\0%d\0%b" % (topic.encode(), nth, payload)).hexdigest()[:24]
+    seq = event.time if event.time is not None else int(event.received_at * 1000)
+    return Key(f"~{digest}", seq)
+
+
+def came_before(connection: sa.Connection, node_id: int, key: Key, within_s: float) -> Key:
+    """The key of the last reading that said the same, where it came within so many seconds.
+
+    For one without a time of its own that may come for the second time: `key` is of its arrival.
+    """
+    table = schema.reading
+    found = connection.execute(
+        sa.select(sa.func.max(table.c.seq)).where(
+            table.c.node_id == node_id,
+            table.c.boot == key.boot,
+            table.c.seq > key.seq - int(within_s * 1000),
+        )
+    ).scalar()
+    return key if found is None else key._replace(seq=int(found))
+
+
+def row_of(node_id: int, key: Key, reading: Reading) -> dict[str, Any]:
+    """A reading as a row of the table."""
+    time = reading.time
+    return {
+        "node_id": node_id,
+        "boot": key.boot,
+        "seq": key.seq,
+        "at": reading.received_at if time is None else float(time),
+        "time": time,
+        "received": reading.received_at,
+        "quality": reading.provenance.quality,
+        "quantities": dict(reading.quantities),
+        "attributes": dict(reading.attributes) or None,
+    }
+
+
+def insert(
+    connection: sa.Connection,
+    database: Database,
+    table: sa.Table,
+    rows: Sequence[dict[str, Any]],
+    key: tuple[str, ...] = ("node_id", "boot", "seq"),
+) -> list[bool]:
+    """Insert rows that may be there already; for each whether it was new.
+
+    Called inside a transaction. For `reading`, and for `event` and `answer` with their key.
+    """
+    if not rows:
+        return []
+    statement = (
+        database.insert(table)
+        .on_conflict_do_nothing(index_elements=list(key))
+        .execution_options(preserve_rowcount=True)
+    )
+    # Nearly always all are new, and counting is far quicker than asking for each.
+    point = connection.begin_nested()
+    if connection.execute(statement, list(rows)).rowcount == len(rows):
+        point.commit()
+        return [True] * len(rows)
+    point.rollback()
+    fresh = []
+    for row in rows:
+        fresh.append(connection.execute(statement, [row]).rowcount == 1)
+    return fresh
+
+
+def history(
+    connection: sa.Connection,
+    node_id: int,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    after: tuple[float, int] | None = None,
+    limit: int = 1000,
+    newest_first: bool = False,
+) -> list[dict[str, Any]]:
+    """Readings of a node, ordered by (at, id); `since` <= at < `until`.
+
+    `after` is the (at, id) of the last row of the page before.
+    """
+    table = schema.reading
+    query = sa.select(table).where(table.c.node_id == node_id)
+    if since is not None:
+        query = query.where(table.c.at >= since)
+    if until is not None:
+        query = query.where(table.c.at < until)
+    place = sa.tuple_(table.c.at, table.c.id)
+    if newest_first:
+        query = query.order_by(table.c.at.desc(), table.c.id.desc())
+    else:
+        query = query.order_by(table.c.at, table.c.id)
+    if after is not None:
+        at = sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
+        query = query.where(place < at if newest_first else place > at)
+    return [_reading(row) for row in connection.execute(query.limit(min(limit, MAX_ROWS)))]
+
+
+def latest(connection: sa.Connection, node_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The newest reading of each node that has one."""
+    table = schema.reading
+    last = (
+        sa.select(table.c.id)
+        .where(table.c.node_id == schema.node.c.id)
+        .order_by(table.c.at.desc(), table.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    wanted = sa.select(last).where(schema.node.c.id.in_(node_ids))
+    rows = connection.execute(sa.select(table).where(table.c.id.in_(wanted)))
+    return {row.node_id: _reading(row) for row in rows}
+
+
+def rollups(
+    connection: sa.Connection,
+    table: sa.Table,
+    node_id: int,
+    quantity: str | None,
+    since: float,
+    until: float,
+    limit: int = MAX_ROWS,
+) -> list[dict[str, Any]]:
+    """Rows of `schema.rollup_minute` or `schema.rollup_hour`, ordered by quantity and start."""
+    query = sa.select(table).where(
+        table.c.node_id == node_id, table.c.start >= since, table.c.start < until
+    )
+    if quantity is not None:
+        query = query.where(table.c.quantity == quantity)
+    query = query.order_by(table.c.quantity, table.c.start).limit(min(limit, MAX_ROWS))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def count(connection: sa.Connection, node_id: int | None = None) -> int:
+    """How many readings are stored."""
+    query = sa.select(sa.func.count()).select_from(schema.reading)
+    if node_id is not None:
+        query = query.where(schema.reading.c.node_id == node_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _reading(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "node_id": row.node_id,
+        "boot": None if row.boot.startswith("~") else row.boot,
+        "seq": None if row.boot.startswith("~") else row.seq,
+        "at": row.at,
+        "time": row.time,
+        "received": row.received,
+        "quality": row.quality,
+        "quantities": row.quantities,
+        "attributes": row.attributes or {},
+    }

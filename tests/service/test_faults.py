@@ -1,0 +1,139 @@
+"""`fieldhand serve` while its surroundings fail: it goes on by itself and loses nothing."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from mosquitto import Mosquitto
+from service.postgres import Postgres
+from service.running import Serve
+from service.test_ingest_kill import NODES, Publisher, stored
+
+WAIT_S = 30.0
+# FIELDHAND_CONNECTIONS=10000 takes a quarter of a minute.
+MANY = int(os.environ.get("FIELDHAND_CONNECTIONS", "2000"))
+
+
+@pytest.fixture
+def broker() -> Iterator[Mosquitto]:
+    with Mosquitto(persistent=False, log_types="error") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serve_with(folder, broker: Mosquitto, *arguments: str, **env: str) -> Iterator[Serve]:
+    env = {f"FIELDHAND_SERVICE_{name.upper()}": value for name, value in env.items()}
+    serve = Serve(folder, "--broker", f"mqtt://127.0.0.1:{broker.port}", *arguments, env=env)
+    try:
+        serve.start()
+        yield serve
+    finally:
+        serve.close()
+
+
+def until(wanted, what: str = "") -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not wanted():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def everything_is_stored(serve: Serve, publisher: Publisher) -> None:
+    until(lambda: len(stored(serve)) >= len(publisher.sent), serve.log)
+    found = stored(serve)
+    assert set(found) == set(publisher.sent)
+    assert len(found) == len(set(found))
+
+
+def messages(serve: Serve) -> list[str]:
+    """What the service logged; all of it is JSON."""
+    return [json.loads(line)["message"] for line in serve.log.splitlines()]
+
+
+def test_serve_on_postgresql_while_it_is_away(own_postgres: Postgres, broker, tmp_path):
+    with serve_with(tmp_path, broker, "--database", own_postgres.url()) as serve:
+        publisher = Publisher(broker.port)
+        serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
+        own_postgres.stop()
+        until(lambda: serve.try_get("/readyz")[0] == 503)
+        status, problem = serve.try_get("/nodes")
+        assert status == 503 and "\n" not in problem["detail"]
+        assert serve.get("/healthz")["status"] == "ok"
+        own_postgres.start()
+        until(lambda: serve.try_get("/readyz")[0] == 200)
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+        told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
+        assert len(told) == 2 and told[1].endswith("stores again"), told
+        assert serve.stop() == 0
+        assert "Traceback" not in serve.log
+
+
+def test_serve_on_a_postgresql_that_hangs(own_postgres: Postgres, broker, tmp_path):
+    """It neither refuses nor answers: what hangs goes on when it does."""
+    url = own_postgres.url()
+    with serve_with(tmp_path, broker, "--database", url, ready_lag_s="0.5") as serve:
+        publisher = Publisher(broker.port)
+        serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
+        with own_postgres.paused():
+            time.sleep(1)  # twice ready_lag_s
+            status, told = serve.try_get("/readyz")
+            assert status == 503 and told["reason"].endswith("s behind")
+            assert serve.get("/healthz")["status"] == "ok"
+        until(lambda: serve.try_get("/readyz")[0] == 200)
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+
+
+@contextlib.contextmanager
+def connections(url: str, count: int) -> Iterator[list[socket.socket]]:
+    """So many that ask nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = min(hard, count + 500) if hard != resource.RLIM_INFINITY else count + 500
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
+    host, _, port = url.removeprefix("http://").partition(":")
+    open_ones: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            open_ones.append(socket.create_connection((host, int(port)), timeout=WAIT_S))
+        yield open_ones
+    finally:
+        for one in open_ones:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_thousands_of_connections_that_ask_nothing(broker, tmp_path):
+    with serve_with(tmp_path, broker) as serve:
+        publisher = Publisher(broker.port)
+        with connections(serve.url, MANY):
+            assert serve.get("/healthz")["status"] == "ok"
+            assert serve.get("/readyz")["status"] == "ok"
+            publisher.stop()
+            everything_is_stored(serve, publisher)
+        assert serve.stop() == 0
+
+
+def test_connections_beyond_the_limit_are_refused_and_the_idle_ended(broker, tmp_path):
+    with serve_with(tmp_path, broker, max_connections="100", request_s="2") as serve:
+        publisher = Publisher(broker.port)
+        with connections(serve.url, 150) as idle:
+            idle[0].sendall(b"GET /heal")  # and nothing after it
+            refused = [one for one in idle[100:] if one.recv(20).startswith(b"HTTP/1.1 503")]
+            assert len(refused) == 50
+            # After request_s the others are ended, and there is room again.
+            assert idle[0].recv(1) == b"" and idle[99].recv(1) == b""
+            assert serve.get("/healthz")["status"] == "ok"
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+        told = [text for text in messages(serve) if re.search(r"connections are", text)]
+        assert told == [
+            "100 connections are open, more are refused",
+            "connections are taken again; 50 were refused so far",
+        ]

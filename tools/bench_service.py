@@ -1,0 +1,230 @@
+"""Readings a second from MQTT into the database, beside what else could be done with them.
+
+    python tools/bench_service.py [--messages 20000] [--database URL] [--json]
+
+Mosquitto holds a backlog of QoS 1 readings for a persistent session; measured is what it takes to
+empty it, with one thread doing the work: (a) paho receiving, acknowledging and discarding,
+(s) the service: decoded, validated, committed, acknowledged; and, without any MQTT, (b) the same
+rows by SQLAlchemy's plain executemany in the same batches. Beside the clock's time stands that of
+the thread's processor: "a second of one core", which a busy machine does not change much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import paho.mqtt.client as paho
+import sqlalchemy as sa
+from mosquitto import Mosquitto
+from paho.mqtt.enums import CallbackAPIVersion
+
+from fieldhand import dialects
+from fieldhand.connection import BrokerAddress
+from fieldhand.service.hub import Hub
+from fieldhand.service.ingest import Worker
+from fieldhand.service.settings import load as load_settings
+from fieldhand.service.store import readings, schema
+from fieldhand.service.store.database import Database
+from fieldhand.service.writer import NodeTable, Writer
+
+NODES = 100
+DEADLINE_S = 300.0
+# Mosquitto sends 20 unacknowledged messages by default, which is what a batch can be then.
+UNLIMITED = ("max_inflight_messages 0",)
+
+
+def payloads(count: int) -> list[Any]:
+    """Readings of DESE pools: six quantities each, the longest of the documents."""
+    dialect = dialects.load("dese", {"org": "00000000-0000-4000-8000-000000000001"})
+    start = int(time.time()) - count // NODES
+    made = []
+    for number in range(count):
+        values = {
+            "ph": 7.2 + number % 10 / 10,
+            "orp": 650 + number % 50,
+            "chlorine": 1.5,
+            "water_temperature": 24.5,
+            "tds": 800,
+            "battery_level": 80,
+            "firmware": "1.0.0",
+            "time": start + number // NODES,
+        }
+        ext = {"boot": "1-abcd", "seq": number // NODES + 1, "ms": number * 10, "q": "synced"}
+        made.append(dialect.encode("reading", f"pool-{number % NODES:03}", values, ext))
+    return made
+
+
+def subscribe(broker: Mosquitto, client_id: str) -> None:
+    """A session that waits for messages while its client is away."""
+    client = _client(client_id)
+    done = threading.Event()
+
+    def on_connect(*_: Any) -> None:
+        client.subscribe("devices/#", 1)
+
+    def on_subscribe(*_: Any) -> None:
+        done.set()
+
+    client.on_connect = on_connect
+    client.on_subscribe = on_subscribe
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    assert done.wait(10)
+    client.disconnect()
+    client.loop_stop()
+
+
+def publish(broker: Mosquitto, packets: list[Any]) -> None:
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(1000)
+    client.max_queued_messages_set(0)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    for packet in packets:
+        info = client.publish(packet.topic, packet.payload, 1)
+    info.wait_for_publish(DEADLINE_S)
+    client.disconnect()
+    client.loop_stop()
+
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and of one core."""
+
+    wall: float
+    core: float
+
+
+def discard(broker: Mosquitto, client_id: str, count: int) -> Spent:
+    """(a): from CONNECT until paho has had them all, in one thread."""
+    client = _client(client_id)
+    seen = 0
+
+    def on_message(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+
+    client.on_message = on_message
+    started, core = time.perf_counter(), time.thread_time()
+    client.connect(broker.host, broker.port)
+    while seen < count:
+        client.loop(1.0)
+    spent = Spent(time.perf_counter() - started, time.thread_time() - core)
+    client.disconnect()
+    return spent
+
+
+def serve(broker: Mosquitto, client_id: str, count: int, database: Database) -> tuple[Spent, float]:
+    """(s): and rows in a batch, of a worker as the service runs it."""
+    settings = load_settings({"client_id": client_id, "node_rate": 0}, environment={})
+    table = NodeTable(database, settings.max_nodes)
+    writer = Writer(database, settings, table, Hub(), ())
+    worker = Worker(BrokerAddress(broker.host, broker.port), client_id, settings, writer)
+    core = 0.0
+
+    def run() -> None:
+        nonlocal core
+        worker.run()
+        core = time.thread_time()
+
+    thread = threading.Thread(target=run)
+    started = time.perf_counter()
+    thread.start()
+    _until(lambda: writer.counts["reading"] >= count)
+    wall = time.perf_counter() - started
+    worker.ask_to_stop()
+    thread.join(10)
+    with database.reading() as connection:
+        stored = readings.count(connection)
+    assert stored == count, f"{stored} of {count} are stored: {writer.counts}"
+    return Spent(wall, core), count / writer.counts["batches"]
+
+
+def executemany(database: Database, batch: int) -> Spent:
+    """(b): to insert the rows that are there once more into an empty table."""
+    columns = [column for column in schema.reading.columns if column.name != "id"]
+    with database.reading() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(sa.select(*columns))]
+    with database.writing() as connection:
+        connection.execute(schema.reading.delete())
+    started, core = time.perf_counter(), time.thread_time()
+    for first in range(0, len(rows), batch):
+        with database.writing() as connection:
+            connection.execute(schema.reading.insert(), rows[first : first + batch])
+    return Spent(time.perf_counter() - started, time.thread_time() - core)
+
+
+def measure(url: str, count: int) -> dict[str, Any]:
+    packets = payloads(count)
+    database = Database(url)
+    database.open()
+    with Mosquitto(persistent=False, extra=UNLIMITED, log_types="error") as broker:
+        for client_id in ("discard", "service"):
+            subscribe(broker, client_id)
+        publish(broker, packets)
+        a = discard(broker, "discard", count)
+        s, batch = serve(broker, "service", count, database)
+    b = executemany(database, load_settings(environment={}).batch_rows)
+    database.close()
+    return {
+        "database": database.url.get_backend_name(),
+        "messages": count,
+        "paho_discards_per_s": _rates(count, a),
+        "service_per_s": _rates(count, s),
+        "executemany_per_s": _rates(count, b),
+        "of_paho": {"wall": round(a.wall / s.wall, 2), "core": round(a.core / s.core, 2)},
+        "rows_a_batch": round(batch),
+    }
+
+
+def _rates(count: int, spent: Spent) -> dict[str, int]:
+    return {"wall": round(count / spent.wall), "core": round(count / spent.core)}
+
+
+def _client(client_id: str) -> paho.Client:
+    return paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False)
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise SystemExit("the service did not get through")
+        time.sleep(0.01)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--database", action="append", help="URL of an empty one; may be repeated")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "bench.db")
+        for url in [f"sqlite:///{file}", *(arguments.database or ())]:
+            found = measure(url, arguments.messages)
+            if arguments.json:
+                print(json.dumps(found), flush=True)
+                continue
+            print(f"{found['database']}, {found['messages']} readings", end="")
+            print(f", {found['rows_a_batch']} in a commit")
+            for name in ("paho_discards_per_s", "service_per_s", "executemany_per_s"):
+                rates = found[name]
+                print(f"  {name:20} {rates['wall']:8,}   on one core {rates['core']:8,}")
+            share = found["of_paho"]
+            print(
+                f"  {'service / paho':20} {share['wall']:8.0%}   on one core {share['core']:8.0%}"
+            )
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
