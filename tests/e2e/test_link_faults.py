@@ -78,7 +78,8 @@ def test_the_node_works_on_and_comes_back(
             time.sleep(0.05)
         heard.wait(STATUS, lambda o: event(o).get("event") == "run")
         (run,) = events(heard, "run")
-        assert run["ran_ms"] == RUN_MS and run["reason"] == "done"
+        # A lost alarm comes again within half a second (hal.OneShot).
+        assert RUN_MS <= run["ran_ms"] <= RUN_MS + 500 and run["reason"] == "done"
         outages = events(heard, "outage")
         assert [outage["count"] for outage in outages] == list(range(1, len(outages) + 1))
         if cause is not None:

@@ -192,13 +192,13 @@ def test_the_embedded_broker_asks_for_the_same_passwords(site: Site) -> None:
             )
 
 
-def test_new_broker_credentials_that_work_stay(site: Site, house: Backend) -> None:
+def test_new_broker_credentials_that_work_stay(site: Site, house: Backend, by_name: str) -> None:
     """From a broker that knows nobody to the site's."""
     own = site.of("greenhouse")
     new = {"host": "127.0.0.1", "port": site.port, "user": own.user, "password": own.password}
     with Broker() as old:
         config = example("greenhouse", old.port)
-        with running(old.port, config, files={"main.py": QUICK}) as (node,):
+        with running(old.port, config, files={"main.py": QUICK}, heap=by_name) as (node,):
             node.wait(lambda: old.counters().clients_connected == 1, 30, "connection")
             node.nvs["fieldhand"]["net_trial"] = json.dumps({"broker": new}).encode()
             mark = house.mark()
@@ -216,7 +216,9 @@ def test_new_broker_credentials_that_work_stay(site: Site, house: Backend) -> No
 
 
 @pytest.mark.parametrize("wrong", ["Wi-Fi password", "broker", "broker password"])
-def test_wrong_ones_are_taken_back_by_the_node(site: Site, house: Backend, wrong: str) -> None:
+def test_wrong_ones_are_taken_back_by_the_node(
+    site: Site, house: Backend, by_name: str, wrong: str
+) -> None:
     with socket.socket() as nobody:  # bound and not listening: connections are refused
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -227,7 +229,8 @@ def test_wrong_ones_are_taken_back_by_the_node(site: Site, house: Backend, wrong
         }[wrong]
         config = example("greenhouse", site.port)
         nvs = site.nvs("greenhouse", wifi_pass="right", net_trial=json.dumps(sent))
-        with running(site.port, config, nvs=nvs, files={"main.py": QUICK}) as (node,):
+        options: dict[str, Any] = {"nvs": nvs, "files": {"main.py": QUICK}, "heap": by_name}
+        with running(site.port, config, **options) as (node,):
             node.station.ssid, node.station.password = "field", "right"
             mark = house.mark()
             told = house.wait(STATUS, says("credentials taken back"), mark, timeout=60)
@@ -272,7 +275,7 @@ def tls_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mosqu
 
 
 def test_new_ones_go_over_mqtt_where_the_link_is_tls(
-    tls_broker: tuple[Mosquitto, Path], site: Site
+    tls_broker: tuple[Mosquitto, Path], site: Site, by_name: str
 ) -> None:
     broker, folder = tls_broker
     pem = (folder / "ca.pem").read_text().splitlines()
@@ -284,7 +287,7 @@ def test_new_ones_go_over_mqtt_where_the_link_is_tls(
     new = {"broker": {"host": "127.0.0.1", "port": broker.port, "user": "n", "password": "new"}}
     address = BrokerAddress("127.0.0.1", broker.port, tls_ca=str(folder / "ca.pem"))
     with (
-        running(broker.port, config, files=files) as (node,),
+        running(broker.port, config, files=files, heap=by_name) as (node,),
         Fleet(broker=address, nodes=dict(site.file.nodes), received=False) as fleet,
     ):
         events = fleet.node_events("greenhouse", timeout=60)

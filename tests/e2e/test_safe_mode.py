@@ -11,7 +11,6 @@ from mosquitto import Mosquitto
 
 STATUS = "devices/greenhouse/status"
 COMMAND = "devices/greenhouse/command"
-SOURCE_HEAP = "900k"
 # The real firmware with a fault in a driver: a value that no reading can hold.
 CRASHING = """
 from fieldnode import crashes, start
@@ -49,19 +48,12 @@ def answer(obj: dict[str, Any]) -> Any:
     return obj.get("_fh", {}).get("ack")
 
 
-@pytest.fixture
-def by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nodes run the sources: compiled, what a main.py of a test puts a fault into is renamed."""
-    monkeypatch.setenv("FIELDHAND_SOURCE", "1")
-
-
-@pytest.mark.usefixtures("by_name")
 def test_after_three_crashes_the_node_is_reachable_and_moves_nothing(
-    own_mosquitto: Mosquitto, heard: Backend
+    own_mosquitto: Mosquitto, heard: Backend, by_name: str
 ) -> None:
     port = own_mosquitto.port
     files = {"main.py": CRASHING}
-    with running(port, example("greenhouse", port), files=files, heap=SOURCE_HEAP) as (node,):
+    with running(port, example("greenhouse", port), files=files, heap=by_name) as (node,):
         safe = heard.wait(STATUS, also("safe_mode"), timeout=60)
         assert safe["_fh"]["also"]["crashes"] == 3 and node.restart_count == 3
         assert safe["_fh"]["also"]["reset_cause"] == "crash"
@@ -87,11 +79,12 @@ def test_after_three_crashes_the_node_is_reachable_and_moves_nothing(
         assert status["_fh"]["also"]["interval_ms"] == 2000
 
 
-@pytest.mark.usefixtures("by_name")
-def test_a_hang_ends_in_the_watchdog_and_is_told(own_mosquitto: Mosquitto, heard: Backend) -> None:
+def test_a_hang_ends_in_the_watchdog_and_is_told(
+    own_mosquitto: Mosquitto, heard: Backend, by_name: str
+) -> None:
     port = own_mosquitto.port
     config = example("greenhouse", port, watchdog_ms=5000)
-    with running(port, config, files={"main.py": HANGING}, heap=SOURCE_HEAP) as (node,):
+    with running(port, config, files={"main.py": HANGING}, heap=by_name) as (node,):
         node.wait(lambda: node.restart_count == 1, 30, "bite of the watchdog")
         (node.flash / "main.py").write_text("from fieldnode import start\nstart.main()\n")
         told = heard.wait(STATUS, event("crash"))
