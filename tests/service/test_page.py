@@ -128,7 +128,9 @@ def test_every_view_is_fit_for_all_on_every_screen(browser, serve, mqtt):
     alert = {"severity": "critical", "message": "soil 4 % is below 10 %", "state": "raised"}
     alert |= {"sensor": "soil_moisture", "value": 4.0, "threshold": 10.0}
     mqtt.publish("devices/balcony/status", {"status": "online", "_fh": {"alert": alert}})
-    serve.until("/nodes", lambda found: len(found["nodes"]) == 2)
+    farm = {"farm_id": "field", "moisture": 18.0, "temp": 28.3, "humidity": 65.2, "npk": 200}
+    mqtt.publish("farm/telemetry", {**farm, "soil_ph": 8.1})
+    serve.until("/nodes", lambda found: len(found["nodes"]) == 3)
     serve.until("/nodes/balcony/events", lambda found: found["events"])
     for name, viewport, scheme in LOOKS:
         with chromium.opened(browser, serve.url, viewport=viewport, color_scheme=scheme) as watched:
@@ -141,6 +143,12 @@ def test_every_view_is_fit_for_all_on_every_screen(browser, serve, mqtt):
             expect(page.locator(".chart canvas").first).to_be_visible()
             expect(page.get_by_text("critical, open")).to_be_visible()
             check(page, f"node-{name}", viewport)
+            page.get_by_role("link", name="← Nodes").click()
+            page.get_by_role("link", name="field", exact=True).click()
+            expect(page.get_by_role("heading", name="Agronomy")).to_be_visible()
+            # As FAO-56 (11) has it for 28.3 degrees and 65.2 %.
+            expect(page.get_by_text("1.34 kPa")).to_be_visible()
+            check(page, f"farm-{name}", viewport)
             page.get_by_role("link", name="Register a node").click()
             expect(page.get_by_label("Dialect")).to_be_visible()
             check(page, f"register-{name}", viewport)
