@@ -6,11 +6,12 @@ import { announce, h } from "./dom.js";
 export const DIALECT = "farm";
 
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
-const ACRONYMS = { et0: "ET0", vpd: "VPD", ph: "pH", ec: "EC" };
+const ACRONYMS = { et0: "ET0", vpd: "VPD", ph: "pH", ec: "EC", npk: "NPK" };
 
 const named = (key) => {
-  const words = key.split("_").map((word) => ACRONYMS[word] ?? word).join(" ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const [first, ...rest] = key.split("_");
+  const start = ACRONYMS[first] ?? first.charAt(0).toUpperCase() + first.slice(1);
+  return [start, ...rest.map((word) => ACRONYMS[word] ?? word)].join(" ");
 };
 
 function said(result) {
