@@ -158,15 +158,9 @@ def measure(
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Latency from a reading to live clients.")
-    parser.add_argument("--clients", type=int, default=500, help="of each kind")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rate", type=float, default=2.0, help="readings a second")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    runs = (("sse",), ("websocket",), ("sse", "websocket"))
-    found: dict[str, Any] = {}
+def run(clients: int, seconds: float = 20.0, rate: float = 2.0) -> dict[str, Any]:
+    """What is measured at the same time -> kind -> its figures."""
+    found: dict[str, Any] = {"readings_per_s": rate}
     with tempfile.TemporaryDirectory() as folder, Mosquitto() as broker:
         with serving(folder, broker) as url:
             client = paho.Client(CallbackAPIVersion.VERSION2)
@@ -175,23 +169,40 @@ def main() -> int:
             client.connect(broker.host, broker.port)
             client.loop_start()
             assert connected.wait(CONNECT_S)
-            for kinds in runs:
-                counts = dict.fromkeys(kinds, options.clients)
-                name = "+".join(kinds)
-                found[name] = measure(url, client, counts, options.seconds, options.rate)
+            for kinds in (("sse",), ("websocket",), ("sse", "websocket")):
+                counts = dict.fromkeys(kinds, clients)
+                found["+".join(kinds)] = measure(url, client, counts, seconds, rate)
             client.disconnect()
             client.loop_stop()
-    if options.json:
-        json.dump(found, sys.stdout)
-        print()
-        return 0
-    print(f"reading to client, {options.rate:g} readings a second; goal: 99th < {GOAL_MS:g} ms")
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    rate = found["readings_per_s"]
+    print(f"reading to client, {rate:g} readings a second; goal: 99th < {GOAL_MS:g} ms")
     for name, result in found.items():
+        if name == "readings_per_s":
+            continue
         for kind, r in result.items():
             print(
                 f"{name:15} {kind:9} x {r['clients']}: median {r['median_ms']:6.1f} ms, 99th "
                 f"{r['p99_ms']:6.1f} ms, worst {r['worst_ms']:6.1f} ms, missing {r['missing']}"
             )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Latency from a reading to live clients.")
+    parser.add_argument("--clients", type=int, default=500, help="of each kind")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rate", type=float, default=2.0, help="readings a second")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = run(options.clients, options.seconds, options.rate)
+    if options.json:
+        json.dump(found, sys.stdout)
+        print()
+    else:
+        show(found)
     return 0
 
 

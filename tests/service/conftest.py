@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import missing
+from postgres import Postgres, folder_of_programs
 from service import influxdb
 from service.influxdb import InfluxDB
-from service.postgres import Postgres, folder_of_programs
 
 from fieldhand.service.store.database import Database
 

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from mosquitto import Mosquitto
-from service.postgres import Postgres
+from postgres import Postgres
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import commands as commands_module

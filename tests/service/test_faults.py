@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from mosquitto import Mosquitto
-from service.postgres import Postgres
+from postgres import Postgres
 from service.running import Serve
 from service.test_ingest_kill import NODES, Publisher, stored
 

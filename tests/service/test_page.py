@@ -1,6 +1,7 @@
 """The web page in a real Chromium, against the running service and a simulated greenhouse."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,9 @@ def test_every_view_is_fit_for_all_on_every_screen(browser, serve, mqtt):
     alert = {"severity": "critical", "message": "soil 4 % is below 10 %", "state": "raised"}
     alert |= {"sensor": "soil_moisture", "value": 4.0, "threshold": 10.0}
     mqtt.publish("devices/balcony/status", {"status": "online", "_fh": {"alert": alert}})
-    serve.until("/nodes", lambda found: len(found["nodes"]) == 2)
+    farm = {"farm_id": "field", "moisture": 18.0, "temp": 28.3, "humidity": 65.2, "npk": 200}
+    mqtt.publish("farm/telemetry", {**farm, "soil_ph": 8.1})
+    serve.until("/nodes", lambda found: len(found["nodes"]) == 3)
     serve.until("/nodes/balcony/events", lambda found: found["events"])
     for name, viewport, scheme in LOOKS:
         with chromium.opened(browser, serve.url, viewport=viewport, color_scheme=scheme) as watched:
@@ -141,6 +144,17 @@ def test_every_view_is_fit_for_all_on_every_screen(browser, serve, mqtt):
             expect(page.locator(".chart canvas").first).to_be_visible()
             expect(page.get_by_text("critical, open")).to_be_visible()
             check(page, f"node-{name}", viewport)
+            for key, words in (("15m", "15 minutes"), ("24h", "24 hours"), ("30d", "30 days")):
+                page.get_by_label("Range").select_option(key)
+                expect(page.locator('.chart[data-quantity="luminosity"] .plot')).to_have_attribute(
+                    "aria-label", re.compile(f"over {words}, from 70 % to 70 %; last 70 %")
+                )
+            page.get_by_role("link", name="← Nodes").click()
+            page.get_by_role("link", name="field", exact=True).click()
+            expect(page.get_by_role("heading", name="Agronomy")).to_be_visible()
+            # As FAO-56 (11) has it for 28.3 degrees and 65.2 %.
+            expect(page.get_by_text("1.34 kPa")).to_be_visible()
+            check(page, f"farm-{name}", viewport)
             page.get_by_role("link", name="Register a node").click()
             expect(page.get_by_label("Dialect")).to_be_visible()
             check(page, f"register-{name}", viewport)
@@ -267,6 +281,8 @@ def test_who_has_to_log_in_is_asked_and_let_in(browser, tmp_path):
             client.publish("devices/n/data", plant(int(time.time())))
         with chromium.opened(browser, running.url) as watched:
             page = watched.page
+            page.clock.install()
+            page.reload()
             page.get_by_label("Name").fill("ada")
             page.get_by_label("Password").fill("wrong")
             page.get_by_role("button", name="Log in").click()
@@ -281,6 +297,16 @@ def test_who_has_to_log_in_is_asked_and_let_in(browser, tmp_path):
             # Who may only read is offered nothing else.
             expect(page.get_by_role("button", name="Send")).to_have_count(0)
             expect(page.get_by_role("link", name="Register a node")).to_have_count(0)
+            # The session ends elsewhere, and the page finds out.
+            page.evaluate(
+                "fetch('me').then((answer) => answer.json()).then((me) =>"
+                " fetch('logout', {method: 'POST', headers: {'X-CSRF-Token': me.csrf}}))"
+            )
+            page.clock.fast_forward(61_000)
+            expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+            page.get_by_label("Name").fill("ada")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Log in").click()
             page.get_by_role("button", name="Log out ada").click()
             expect(page.get_by_role("heading", name="Log in")).to_be_visible()
             page.reload()

@@ -42,9 +42,10 @@ def public_id(org: str, dialect: str) -> str:
     return f"{dialect}{tenant}:{node(org, dialect)}"
 
 
-def said(org: str, shift: int = 0) -> list[tuple[str, dict[str, Any]]]:
+def said(org: str, shift: int = 0, value: float | None = None) -> list[tuple[str, dict[str, Any]]]:
     """A message of each dialect, as in the seed documents, with the organisation's own values."""
-    value = 23.4567 if org == OURS else 20.0
+    if value is None:
+        value = 23.4567 if org == OURS else 20.0
     firmware = "9.9.9-ours" if org == OURS else "1.0.0"
     epoch = int(time.time()) + shift
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
@@ -118,8 +119,8 @@ class Place:
     theirs: Web
     routes: list[Any]
 
-    def speak(self, org: str, shift: int = 0) -> None:
-        for topic, payload in said(org, shift):
+    def speak(self, org: str, shift: int = 0, value: float | None = None) -> None:
+        for topic, payload in said(org, shift, value):
             self.mqtt.publish(topic, payload)
 
 
@@ -355,10 +356,10 @@ def test_a_stream_has_ones_own_only(place):
                 connection.close()
     assert len(opened) >= 2
     place.speak(OURS, 60)
-    place.speak(THEIRS, 120)
+    place.speak(THEIRS, 120, 21.5)
     for path, answer, connection in opened:
         heard = b""
-        while b"20.0" not in heard or b"reading" not in heard:
+        while b"21.5" not in heard:
             line = answer.readline()
             assert line, (path, heard)
             heard += line
@@ -388,11 +389,11 @@ def test_a_websocket_has_ones_own_only(place):
             opened.append((path, client))
     assert len(opened) >= 3
     place.speak(OURS, 180)
-    place.speak(THEIRS, 240)
+    place.speak(THEIRS, 240, 22.5)
     for path, client in opened:
         heard = ""
         try:
-            while "20.0" not in heard:
+            while "22.5" not in heard:
                 heard += str(client.recv(timeout=WAIT_S))
         except ConnectionClosed:
             assert OURS in path, path

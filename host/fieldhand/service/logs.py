@@ -21,6 +21,8 @@ from fieldhand.service.arrivals import Arrival
 
 # What a line may name beside its text.
 IDS = ("node", "command")
+# What nodes say that is logged.
+TOLD = (Alert, NodeEvent, Status)
 # Lines about nodes in one second; a fleet that all comes back at once is a number then.
 MAX_NODE_LINES = 50
 # Libraries whose every step is of no interest.
@@ -90,7 +92,7 @@ class Journal:
 
     def committed(self, arrivals: Sequence[Arrival]) -> None:
         for arrival in arrivals:
-            if arrival.fresh and not arrival.retained:
+            if isinstance(arrival.event, TOLD) and arrival.fresh and not arrival.retained:
                 self._tell(arrival)
 
     def _tell(self, arrival: Arrival) -> None:
@@ -102,7 +104,7 @@ class Journal:
             text = in_words(event)
         elif isinstance(event, Status):
             text = f"says it is {event.state}"
-        else:
+        else:  # not one of TOLD
             return
         if self._may():
             _log.info("%s: %s", of, text, extra={"node": of})

@@ -14,6 +14,9 @@ const link = document.getElementById("link");
 const nav = document.getElementById("nav");
 const context = { live: new Live(), me: null, dialects: [], may: (scope) => context.me?.scopes.includes(scope) };
 
+// How often it is looked whether one is still logged in.
+const SESSION_MS = 60_000;
+
 let view = null;
 let turn = 0;
 
@@ -112,7 +115,16 @@ async function start() {
   return show(route(), false);
 }
 
-context.live.addEventListener("change", showLink);
+// A session that has ended elsewhere asks for the password here too: a 401 does that.
+function checkSession() {
+  if (context.me?.csrf) whoAmI().catch(() => {}); // without a network there is nothing to know
+}
+
+context.live.addEventListener("change", () => {
+  showLink();
+  if (context.live.state === "lost") checkSession();
+});
+setInterval(checkSession, SESSION_MS);
 context.live.addEventListener("live", (event) => view?.onLive?.(event.detail));
 context.live.addEventListener("back", () => {
   announce("The connection is back.");

@@ -1,6 +1,7 @@
 // A node's page: what it says now, charts and readings, commands, alerts, events, gaps.
 
 import { get, nodePath } from "./api.js";
+import { Agronomy, DIALECT as FARM } from "./agronomy.js";
 import { Charts, RANGES } from "./charts.js";
 import { Commands } from "./commands.js";
 import { announce, badge, h, notice, setText } from "./dom.js";
@@ -29,6 +30,7 @@ export async function nodeView(root, context, id) {
   const table = readingsTable(id, problem);
   const log = eventLog(id);
   const gaps = gapList(id);
+  const agronomy = node.dialect === FARM ? new Agronomy(id) : null;
 
   async function choose(key) {
     problem.replaceChildren();
@@ -86,7 +88,8 @@ export async function nodeView(root, context, id) {
       table.add(at, data);
     } else if (kind === "status") {
       node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
-    } else if (kind === "command") commands.onLive(data);
+    } else if (kind === "agronomy_analysis") agronomy?.show(data);
+    else if (kind === "command") commands.onLive(data);
     else if (kind === "alert" || kind === "event") {
       const name = kind === "alert" ? data.severity : data.event;
       if (kind === "alert") announce(`Alert: ${data.message}`);
@@ -96,14 +99,14 @@ export async function nodeView(root, context, id) {
   }
 
   async function load() {
-    await Promise.all([commands.load(), log.load(), gaps.load(), choose(ranges.value), table.load()]);
+    await Promise.all([commands.load(), log.load(), gaps.load(), choose(ranges.value), table.load(), agronomy?.load()]);
   }
 
   async function refresh() {
     try {
       Object.assign(node, await get(nodePath(id)));
       draw();
-      await Promise.all([commands.refresh(), log.load(), gaps.load(), choose(ranges.value), table.load()]);
+      await Promise.all([commands.refresh(), log.load(), gaps.load(), choose(ranges.value), table.load(), agronomy?.load()]);
     } catch (error) {
       problem.replaceChildren(notice(error.message));
     }
@@ -126,7 +129,7 @@ export async function nodeView(root, context, id) {
           h("h2", { id: "history-title" }, "History"),
           h("div", { class: "field inline" }, h("label", { for: "range" }, "Range"), ranges)),
         problem, charts.root, table.element),
-      h("div", { class: "log-area" }, log.alerts, log.element, gaps.element)));
+      h("div", { class: "log-area" }, agronomy?.element, log.alerts, log.element, gaps.element)));
   await load();
   return {
     onLive,

@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL as a child process on a free loopback port."""
+"""Debian's PostgreSQL as a child process on a free loopback port, for tests and the bench."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 START_DEADLINE_S = 30.0
 # It refuses to run as root.
@@ -120,7 +121,7 @@ class Postgres:
         )
         assert done.returncode == 0, done.stderr
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {"cwd": self._folder.name}
         return {"user": USER, "group": USER, "extra_groups": [], "cwd": self._folder.name}
