@@ -148,7 +148,7 @@ def test_no_fertilizer_into_the_wind(field: SimpleNamespace) -> None:
 def test_killed_between_accepted_and_done(field: SimpleNamespace) -> None:
     serve: Serve = field.serve
     mark = field.heard.mark()
-    wanted = {"action": "pump_water", "params": {"durationMs": 2500}, "timeout": 5}
+    wanted = {"action": "pump_water", "params": {"durationMs": 2500}, "timeout": 60}
     status, command = post(serve, "/nodes/greenhouse/commands", wanted)
     assert status == 201
     path = f"/nodes/greenhouse/commands/{command['id']}"
