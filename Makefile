@@ -73,7 +73,7 @@ bench-return: $(STAMP) $(UMQTT) ## Let 1,000 nodes come back to a broker that wa
 bench-live: $(STAMP) ## Measure from a reading to 500 live clients of each kind
 	@$(BIN)/python tools/bench_live.py $(ARGS)
 
-bench-service: $(STAMP) ## Measure the host service: readings a second, memory, latency to live clients (4 minutes)
+bench-service: $(STAMP) ## Measure the host service: readings a second, memory, latency to live clients (6 minutes)
 	@$(BIN)/python tools/bench_service.py $(ARGS)
 
 dist: $(STAMP) $(UMQTT) ## Build the wheel and the source distribution into dist/
