@@ -63,8 +63,9 @@ format: $(STAMP) ## Format the source and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) $(UMQTT) ## Measure sessions, heap and latency against Mosquitto
+bench: $(STAMP) $(UMQTT) ## Measure sessions, heap and latency against Mosquitto, and the host service
 	$(BIN)/python tools/bench.py $(ARGS)
+	$(if $(ARGS),,$(BIN)/python tools/bench_service.py)
 
 bench-return: $(STAMP) $(UMQTT) ## Let 1,000 nodes come back to a broker that was killed (5 minutes)
 	$(BIN)/python tools/bench_return.py $(ARGS)
@@ -72,7 +73,7 @@ bench-return: $(STAMP) $(UMQTT) ## Let 1,000 nodes come back to a broker that wa
 bench-live: $(STAMP) ## Measure from a reading to 500 live clients of each kind
 	@$(BIN)/python tools/bench_live.py $(ARGS)
 
-bench-service: $(STAMP) ## Measure readings a second from MQTT into the database
+bench-service: $(STAMP) ## Measure the host service: readings a second, memory, latency to live clients (6 minutes)
 	@$(BIN)/python tools/bench_service.py $(ARGS)
 
 dist: $(STAMP) $(UMQTT) ## Build the wheel and the source distribution into dist/

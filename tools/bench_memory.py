@@ -12,7 +12,7 @@ import time
 from typing import Any, NamedTuple
 
 from mosquitto import Mosquitto
-from service_load import BROKER_LINES, DRAIN_S, Load, Memory, kept, memory, serving
+from service_load import BROKER_LINES, DRAIN_S, Load, Memory, Served, kept, memory, serving
 
 SAMPLE_S = 10.0
 ROW_S = 600.0
@@ -82,12 +82,12 @@ def measure(hours: float, nodes: int, rate: float, database: str = "") -> dict[s
         took = time.monotonic() - started
         result = kept(load, served.database)
         end = memory(served.pid)
-        heard = len(served.get(f"/nodes?limit={nodes}")["nodes"]) if nodes <= 1000 else None
+        known = nodes_known(served)
     line = slope(blocks(samples))
     rows = [s for n, s in enumerate(samples) if n == 0 or _begins_row(samples[n - 1].at, s.at)]
     return {
         "nodes": nodes,
-        "nodes_heard": heard,
+        "nodes_known": known,
         "seconds": round(took),
         "rate": round(load.sent / took, 1),
         "sent": load.sent,
@@ -100,13 +100,24 @@ def measure(hours: float, nodes: int, rate: float, database: str = "") -> dict[s
     }
 
 
+def nodes_known(served: Served) -> int:
+    count, path = 0, "/nodes"
+    while True:
+        page = served.get(path)
+        count += len(page["nodes"])
+        if page["next"] is None:
+            return count
+        path = f"/nodes?after={page['next']}"
+
+
 def _begins_row(before: float, at: float) -> bool:
     return before // ROW_S != at // ROW_S
 
 
 def show(found: dict[str, Any]) -> None:
     print(
-        f"{found['nodes']} nodes, {found['rate']:g} readings a second for {found['seconds']} s: "
+        f"{found['nodes_known']} of {found['nodes']} nodes known, "
+        f"{found['rate']:g} readings a second for {found['seconds']} s: "
         f"{found['sent']} sent, {found['accepted']} accepted, {found['stored']} stored, "
         f"{found['lost']} lost, {found['doubled']} doubled (waited up to {DRAIN_S:g} s at the end)"
     )

@@ -42,7 +42,7 @@ def stopped(server: Postgres) -> Iterator[None]:
 
 
 class Watcher:
-    """Looks at the service all the time: when it said it was not ready, and what it used."""
+    """Looks at the service all the time: when it was not ready, and what it used."""
 
     def __init__(self, served: Served) -> None:
         self.unready_at: float | None = None
@@ -61,18 +61,18 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(LOOK_S):
             self.most_mb = max(self.most_mb, memory(self._served.pid).total)
-            try:
-                ready = status_of(self._served.url + "/readyz", LOOK_WAIT_S) == 200
-                self.unhealthy += status_of(self._served.url + "/healthz", LOOK_WAIT_S) != 200
-            except (URLError, TimeoutError):
-                ready = False
-                self.unhealthy += 1
-            if not ready and self.unready_at is None:
-                self.unready_at = time.monotonic()
-            if not ready:
+            self.unhealthy += not self._is_well("/healthz")
+            if not self._is_well("/readyz"):
+                self.unready_at = self.unready_at or time.monotonic()
                 self.ready_at = None
             elif self.unready_at is not None and self.ready_at is None:
                 self.ready_at = time.monotonic()
+
+    def _is_well(self, path: str) -> bool:
+        try:
+            return status_of(self._served.url + path, LOOK_WAIT_S) == 200
+        except (URLError, TimeoutError):
+            return False
 
 
 def outage(how: str, seconds: float) -> dict[str, Any]:
