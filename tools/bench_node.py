@@ -8,7 +8,7 @@ from typing import Any
 
 from mosquitto import Mosquitto
 
-from fieldhand import Fleet, build, fleetfile, template
+from fieldhand import Fleet, build, fleetfile, shrink, template
 from fieldhand.records import Reading
 from fieldhand.sim import Simulator
 
@@ -26,7 +26,12 @@ def figures(broker: Mosquitto) -> dict[str, dict[str, float]]:
     at = ("127.0.0.1", broker.port)
     config = build.node_json(file, file.nodes[MEASURED], broker=at)
     config["sensors"] = [entry for entry in config["sensors"] if entry["type"] == "analog"]
-    with Simulator(broker=at) as simulator, Fleet(broker=at, nodes=file.nodes) as fleet:
+    program = MAIN.read_text("utf-8")
+    kept = frozenset(shrink.words(program))  # it asks for the firmware's parts by name
+    with (
+        Simulator(broker=at, kept=kept) as simulator,
+        Fleet(broker=at, nodes=file.nodes) as fleet,
+    ):
         received: dict[int, float] = {}
 
         def note(reading: Reading) -> None:
@@ -34,7 +39,7 @@ def figures(broker: Mosquitto) -> dict[str, dict[str, float]]:
                 received.setdefault(reading.provenance.seq, time.time())
 
         fleet.on_reading(note)
-        node = simulator.add(config, files={"main.py": MAIN.read_text("utf-8")}, heap="400k")
+        node = simulator.add(config, files={"main.py": program}, heap="400k")
         node.start()
         node.wait_console("HEAP", WAIT_S)
         lines = [line.split() for line in node.console.lines()]

@@ -39,25 +39,33 @@ def modules(*parts: Path) -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def write(folder: Path, *parts: Path, optimize: int = 0, short: bool = False) -> None:
+def write(
+    folder: Path,
+    *parts: Path,
+    optimize: int = 0,
+    short: bool = False,
+    kept: frozenset[str] = frozenset(),
+) -> None:
     """As `build`, into `folder`. Raises OSError besides."""
-    for name, code in build(*parts, optimize=optimize, short=short).items():
+    for name, code in build(*parts, optimize=optimize, short=short, kept=kept).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(code)
 
 
-def build(*parts: Path, optimize: int = 0, short: bool = False) -> dict[str, bytes]:
+def build(
+    *parts: Path, optimize: int = 0, short: bool = False, kept: frozenset[str] = frozenset()
+) -> dict[str, bytes]:
     """`parts` compiled, by name on the node: fieldnode/node.mpy and so on.
 
     A traceback names this file and the line: fieldnode/node.mpy, because MicroPython keeps that
     name anyway. `optimize` is as for `micropython.opt_level`; `short` is for a whole firmware:
-    other names, and less that a node does without, see `shortened`. Raises MissingPart, and
+    other names but for those `kept`, and less, see `shortened`. Raises MissingPart, and
     FieldhandError for a file that does not compile.
     """
     sources = {name: path.read_text("utf-8") for name, path in modules(*parts)}  # name: *.py
     if short:
-        sources = shortened(sources)
+        sources = shortened(sources, kept)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda item: compiled(item[0], item[1], optimize), sources.items())
         return {_on_node(name): code for name, code in zip(sources, made, strict=True)}
@@ -118,17 +126,17 @@ def cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "fieldhand" / "mpy"
 
 
-def shortened(sources: Mapping[str, str]) -> dict[str, str]:
+def shortened(sources: Mapping[str, str], kept: frozenset[str] = frozenset()) -> dict[str, str]:
     """What is compiled of the sources of a whole firmware: line for line, by their files' names.
 
     A file more for each dialect, see `slimming`.
     """
-    return _shrunk(tuple(sources.items()))
+    return _shrunk(tuple(sources.items()), kept)
 
 
 @functools.lru_cache(maxsize=2)
-def _shrunk(sources: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return shrink.shrink(slimming.slim(dict(sources)), _asked_for())
+def _shrunk(sources: tuple[tuple[str, str], ...], kept: frozenset[str]) -> dict[str, str]:
+    return shrink.shrink(slimming.slim(dict(sources)), _asked_for() | kept)
 
 
 @functools.cache

@@ -34,7 +34,8 @@ class Simulator(Supervisor):
     removed. `boot_delay` s pass between a reset and the next boot (a board takes about 1),
     `wifi_delay` s until Wi-Fi is connected (2 to 4). `wall_clock` is what NTP says, Unix seconds.
     The nodes run compiled, as boards do, unless `source`, or FIELDHAND_SOURCE=1 in the
-    environment, asks for the .py files, which need a larger `heap`.
+    environment, asks for the .py files, which need a larger `heap`. Compiled, most names of the
+    firmware are others, but for those `kept` for a main.py that asks for them.
     Raises fieldhand.paths.MissingPart when MicroPython or a part of the firmware is missing.
     """
 
@@ -48,6 +49,7 @@ class Simulator(Supervisor):
         pulse_tick: float = 0.02,
         wall_clock: Callable[[], float] = time.time,
         source: bool | None = None,
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         self.broker = broker
         self.boot_delay = boot_delay
@@ -61,7 +63,7 @@ class Simulator(Supervisor):
         self.workdir = Path(workdir if workdir is not None else str(self._temporary)).absolute()
         if source is None:
             source = os.environ.get("FIELDHAND_SOURCE", "") not in ("", "0")
-        self.micropypath = _micropypath(self.workdir, source)
+        self.micropypath = _micropypath(self.workdir, source, kept)
         # What a board has on its flash, and a node here by links from its own.
         compiled = self.workdir / _LINKS / "node"
         self.packages = sorted(compiled.iterdir()) if compiled.is_dir() else []
@@ -130,7 +132,7 @@ class Simulator(Supervisor):
                 shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _micropypath(workdir: Path, source: bool) -> str:
+def _micropypath(workdir: Path, source: bool, kept: frozenset[str]) -> str:
     """Where the nodes' modules are, seen from a flash directory in `workdir`.
 
     By short names: MicroPython keeps the path of each of its 60 modules on the heap, and a node
@@ -152,7 +154,7 @@ def _micropypath(workdir: Path, source: bool) -> str:
             (links / name).symlink_to(place, target_is_directory=True)
         return ":".join([*(f"../{_LINKS}/{name}" for name in parts), ".frozen"])
     packages = (parts["firmware"] / "fieldnode", parts["protocol"] / "fieldproto")
-    mpy.write(links / "node", *packages, short=True)
+    mpy.write(links / "node", *packages, short=True, kept=kept)
     if "umqtt" in parts:
         mpy.write(links / "node", parts["umqtt"] / "umqtt")
     mpy.write(links / "chip", *sorted(parts["standins"].glob("*.py")), optimize=3)
