@@ -51,6 +51,7 @@ from fieldhand.service.writer import NodeTable, Writer
 
 NODES = 100
 FLAT_NODES = 1_000
+MANY_NODES = 10_000
 # What the housekeeping takes belongs to the memory; it runs every minute.
 HOUSEKEEPING_S = 150.0
 DEADLINE_S = 300.0
@@ -275,7 +276,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--database", action="append", help="URL of an empty one; may be repeated")
-    parser.add_argument("--nodes", type=int, default=10_000, help="whose memory is measured")
+    parser.add_argument("--nodes", type=int, help="whose memory is measured")
     parser.add_argument("--rate", type=float, default=1_000, help="of theirs: readings a second")
     parser.add_argument("--clients", type=int, default=500, help="live ones, of each kind")
     parser.add_argument("--json", action="store_true")
@@ -293,7 +294,7 @@ def main() -> int:
         sys.stdout.flush()
 
     if arguments.flat:
-        nodes = min(arguments.nodes, FLAT_NODES)
+        nodes = arguments.nodes or FLAT_NODES
         found = bench_memory.measure(arguments.flat, nodes, arguments.rate)
         tell(bench_memory.show, found)
     elif arguments.connections:
@@ -304,8 +305,9 @@ def main() -> int:
         with databases(arguments.database or []) as urls:
             for url in urls:
                 tell(show, measure(url, arguments.messages))
-        seconds = max(HOUSEKEEPING_S, 3 * arguments.nodes / arguments.rate)
-        found = bench_memory.measure(seconds / 3600, arguments.nodes, arguments.rate)
+        nodes = arguments.nodes or MANY_NODES
+        seconds = max(HOUSEKEEPING_S, 3 * nodes / arguments.rate)
+        found = bench_memory.measure(seconds / 3600, nodes, arguments.rate)
         tell(bench_memory.show, found)
         tell(bench_live.show, bench_live.run(arguments.clients))
     return 0
