@@ -33,6 +33,7 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 16
 POOL_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 5
+SILENCE_S = 30  # of a PostgreSQL server whose machine does not even acknowledge
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "postgresql")
 
@@ -139,7 +140,14 @@ class Database:
                 "max_overflow": POOL_OVERFLOW,
                 "pool_timeout": POOL_WAIT_S,
                 "pool_pre_ping": True,
-                "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S},
+                # A server gone without a word: libpq's own wait is the kernel's, a quarter hour.
+                "connect_args": {
+                    "connect_timeout": CONNECT_TIMEOUT_S,
+                    "keepalives_idle": SILENCE_S,
+                    "keepalives_interval": SILENCE_S // 3,
+                    "keepalives_count": 3,
+                    "tcp_user_timeout": SILENCE_S * 1000,
+                },
             }
         try:
             engine = sa.create_engine(self.url, **options)
