@@ -23,6 +23,7 @@ from fieldhand.service.service import Service
 from fieldhand.service.store import commands as store
 from fieldhand.service.store import nodes, readings, retention, schema
 from fieldhand.service.store.commands import CommandRow
+from fieldproto.timestamps import format_utc
 
 WAIT_S = 15.0
 # Long enough for an answer that comes, short enough to wait for one that does not.
@@ -620,7 +621,7 @@ def test_an_answer_tells_that_what_was_being_sent_went_out(
 # -- the wind --------------------------------------------------------------------------------------
 
 
-def blow(desk: Desk, wind: float | None, age_s: float = 0.0) -> None:
+def blow(desk: Desk, wind: float | None, age_s: float = 0.0, ahead_s: float = 0.0) -> None:
     """A reading of the farm."""
     at = time.time() - age_s
     quantities = {"soil_moisture": 53.1} | ({} if wind is None else {"wind_speed": wind})
@@ -628,7 +629,7 @@ def blow(desk: Desk, wind: float | None, age_s: float = 0.0) -> None:
         "node_id": desk.node(FARM).id,
         "boot": "b",
         "seq": time.monotonic_ns(),
-        "at": at,
+        "at": at + ahead_s,
         "time": None,
         "received": at,
         "quality": None,
@@ -686,6 +687,40 @@ def test_a_farm_without_an_anemometer(mosquitto: Mosquitto, tmp_path: Path) -> N
         assert control(desk, "fertilization").status_code == 201
         blow(desk, 25.0)
         assert control(desk, "fertilization").status_code == 403
+
+
+@pytest.mark.parametrize("ahead_s", [30, 600, 80 * 365 * 86400])
+def test_a_clock_that_is_ahead_hides_no_wind(desk: Desk, ahead_s: float) -> None:
+    blow(desk, 3.0, ahead_s=ahead_s)
+    blow(desk, 40.0)
+    answer = control(desk, "fertilization")
+    assert answer.status_code == 403 and "wind 40 km/h" in answer.text
+    assert desk.device.got == []
+
+
+def test_the_wind_of_a_far_ahead_clock_alone_is_not_known(desk: Desk) -> None:
+    blow(desk, 3.0, ahead_s=86400)
+    answer = control(desk, "fertilization")
+    assert answer.status_code == 403 and "the wind is not known" in answer.text
+
+
+def test_a_reading_that_is_not_stored_blocks_too(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """README's own setting: a farm stores a reading every 30 s."""
+    url = f"sqlite:///{tmp_path}/service.db"
+    with Desk(url, mosquitto.port, store_every={"farm": 30}) as desk:
+        for wind in (3.0, 40.0):
+            values = {"moisture": 53.1, "temp": 26.1, "humidity": 41.9, "npk": 389}
+            at = format_utc(int(time.time()))
+            told = {"farm_id": "farm_001", "timestamp": at, **values, "wind_speed": wind}
+            desk.device.say("farm/telemetry", told)
+        deadline = time.monotonic() + WAIT_S
+        while (last := desk.service.winds.of(desk.node(FARM))) is None or last[1] != 40.0:
+            assert time.monotonic() < deadline, last
+            time.sleep(0.02)
+        answer = control(desk, "fertilization")
+        assert answer.status_code == 403 and "wind 40 km/h" in answer.text
+        path = f"/nodes/{desk.node(FARM).public_id}/readings"
+        assert len(desk.http.get(path).json()["readings"]) == 1
 
 
 def test_no_attempt_in_a_wind_that_has_risen(desk: Desk) -> None:

@@ -114,7 +114,7 @@ class Commands:
             return known, False
         try:
             with self._service.database.reading() as connection:
-                guards.check(connection, settings, node, action, params, now)
+                guards.check(connection, settings, self._service.winds, node, action, params, now)
         except guards.Blocked as error:
             self._refuse(row, node, error.reason)
             raise
@@ -309,7 +309,15 @@ class Commands:
         service = self._service
         try:
             with service.database.reading() as connection:
-                guards.check(connection, service.settings, node, row.action, row.params, now)
+                guards.check(
+                    connection,
+                    service.settings,
+                    service.winds,
+                    node,
+                    row.action,
+                    row.params,
+                    now,
+                )
         except guards.Blocked as error:
             self._move(row, node, (SENT,), _ended(FAILED, f"not sent again: {error.reason}"))
             return

@@ -8,12 +8,14 @@ drifts cannot be called back. A farm without an anemometer sets `wind_unknown_bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from fieldhand.errors import FieldhandError
+from fieldhand.records import Reading
+from fieldhand.service.arrivals import Arrival
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import readings
 from fieldhand.service.store.nodes import NodeRow
@@ -22,6 +24,9 @@ from fieldhand.service.store.nodes import NodeRow
 WIND_LIMIT_KMH = 20.0
 # Readings looked through for one with the wind in it: it is an optional field.
 LOOKED_THROUGH = 50
+# A clock may be ahead by as much, in s; a reading from further ahead says nothing of the wind now.
+AHEAD_S = 60.0
+QUANTITY = "wind_speed"
 
 
 class Blocked(FieldhandError):
@@ -34,9 +39,34 @@ class Blocked(FieldhandError):
         self.reason = reason
 
 
+class Winds:
+    """The last wind that each farm told, also in readings that `store_every` leaves out."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[float, float]] = {}
+
+    def store(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> None:
+        pass
+
+    def committed(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in arrivals:
+            event = arrival.event
+            if isinstance(event, Reading) and event.dialect == "farm":
+                wind = event.quantities.get(QUANTITY)
+                if wind is not None:
+                    at = _measured(event.time, event.received_at)
+                    if at is not None and at >= self._last.get(arrival.node.id, (at,))[0]:
+                        self._last[arrival.node.id] = (at, wind)
+
+    def of(self, node: NodeRow) -> tuple[float, float] | None:
+        """(Unix seconds, km/h)."""
+        return self._last.get(node.id)
+
+
 def check(
     connection: sa.Connection,
     settings: ServiceSettings,
+    winds: Winds,
     node: NodeRow,
     action: str,
     params: Mapping[str, Any],
@@ -44,26 +74,42 @@ def check(
 ) -> None:
     """Raises Blocked for a command that must not be sent to this node at `now` (Unix seconds)."""
     if node.dialect == "farm" and action == "fertilization" and params.get("state") == 1:
-        reason = _too_windy(connection, settings, node, now)
+        reason = _too_windy(connection, settings, winds, node, now)
         if reason is not None:
             raise Blocked(node.name, action, reason)
 
 
 def _too_windy(
-    connection: sa.Connection, settings: ServiceSettings, node: NodeRow, now: float
+    connection: sa.Connection, settings: ServiceSettings, winds: Winds, node: NodeRow, now: float
 ) -> str | None:
-    for row in readings.history(connection, node.id, limit=LOOKED_THROUGH, newest_first=True):
-        wind = row["quantities"].get("wind_speed")
-        if wind is None:
-            continue
-        # Of a clock that is ahead only the time of arrival is to be believed.
-        age = now - min(row["at"], row["received"])
-        if age > settings.wind_max_age_s:
-            return _unknown(settings, f"the wind was last measured {age:.0f} s ago")
-        if wind > WIND_LIMIT_KMH:
-            return f"wind {wind:g} km/h is above {WIND_LIMIT_KMH:g} km/h"
-        return None
-    return _unknown(settings, "the wind is not known: no reading has it")
+    known = [winds.of(node)]
+    rows = readings.history(
+        connection, node.id, until=now + AHEAD_S, limit=LOOKED_THROUGH, newest_first=True
+    )
+    for row in rows:
+        wind = row["quantities"].get(QUANTITY)
+        at = _measured(row["at"], row["received"])
+        if wind is not None and at is not None:
+            known.append((at, wind))
+    last = max((one for one in known if one is not None), default=None)
+    if last is None:
+        return _unknown(settings, "the wind is not known: no reading has it")
+    at, wind = last
+    if now - at > settings.wind_max_age_s:
+        return _unknown(settings, f"the wind was last measured {now - at:.0f} s ago")
+    if wind > WIND_LIMIT_KMH:
+        return f"wind {wind:g} km/h is above {WIND_LIMIT_KMH:g} km/h"
+    return None
+
+
+def _measured(at: float | None, received: float) -> float | None:
+    """When, in Unix seconds: of a clock that is ahead only the arrival is to be believed.
+
+    None for one that is far ahead.
+    """
+    if at is None:
+        return received
+    return None if at > received + AHEAD_S else min(at, received)
 
 
 def _unknown(settings: ServiceSettings, why: str) -> str | None:

@@ -23,6 +23,7 @@ from fieldhand.service.agronomy.part import Agronomy
 from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
 from fieldhand.service.commands import Commands
+from fieldhand.service.guards import Winds
 from fieldhand.service.housekeeping import Housekeeping
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
@@ -88,6 +89,8 @@ class Service:
         self._lock = threading.Lock()
         self.access = Access(self.database, settings)
         self.add_part(self.access)
+        self.winds = Winds()
+        self.add_hook(self.winds)
         self.commands = Commands(self)
         self.add_part(self.commands)
         self.add_hook(Answering(self.database, self.commands))

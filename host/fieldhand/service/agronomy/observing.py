@@ -55,6 +55,7 @@ def window(
 def observe(
     connection: sa.Connection,
     settings: ServiceSettings,
+    winds: guards.Winds,
     models: Path,
     node: NodeRow,
     *,
@@ -74,7 +75,7 @@ def observe(
     except forecast.ModelFileError as error:
         trouble = str(error)
     try:
-        guards.check(connection, settings, node, "fertilization", {"state": 1}, now)
+        guards.check(connection, settings, winds, node, "fertilization", {"state": 1}, now)
     except guards.Blocked as error:
         blocked = error.reason
     return Farm(

@@ -135,6 +135,7 @@ class Agronomy:
             observing.observe(
                 connection,
                 self._service.settings,
+                self._service.winds,
                 self.models,
                 node,
                 at=at,
@@ -193,6 +194,7 @@ class Agronomy:
             known = observing.observe(
                 connection,
                 self._service.settings,
+                self._service.winds,
                 self.models,
                 node,
                 at=at,
