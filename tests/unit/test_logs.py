@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import subprocess
+import sys
 import threading
 import time
 import tty
@@ -73,6 +75,20 @@ def test_the_command_prints_json_with_the_source_line(capsys):
     }
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_repl_without_a_terminal_is_one_line():
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "fieldhand.cli", "repl", "--port", os.ttyname(theirs)],
+            input="\n", capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: repl needs a terminal") and done.stderr.count("\n") == 1
 
 
 def test_a_port_without_reset_lines_cannot_reset(capsys):

@@ -61,8 +61,15 @@ def repl(target: str | None, file: Path | None, port: str | None) -> int:
     from importlib.util import find_spec
 
     from fieldhand import ports
+    from fieldhand.errors import FieldhandError
     from fieldhand.paths import MissingPart
 
+    # mpremote and miniterm both set the terminal up, and end in a traceback where there is none.
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise FieldhandError(
+            "repl needs a terminal to type in, and stdin is none; a script is run by "
+            "`mpremote connect PORT run FILE`"
+        )
     _, on_cable = _split(target, file, port)
     chosen = ports.choose(on_cable)
     if find_spec("mpremote") is None:
