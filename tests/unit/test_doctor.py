@@ -5,14 +5,17 @@ a chip does, and the words for it.
 """
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from fieldhand import scripts
 from fieldhand.cli import doctor as command
+from fieldhand.device.serial import Device
 from fieldhand.devicebench import METRICS, collect
 from fieldhand.doctor import broker, clock, power, radio, relay, report, sensors, system
 from fieldhand.doctor.findings import Finding, fail, healthy, ok, skipped, warn
+from fieldhand.ondevice import system as measure
 
 # An ESP32-WROOM-32 with MicroPython 1.24.0 at its REPL, see README "A real ESP32".
 WROOM = {
@@ -101,6 +104,7 @@ def test_a_wroom_is_well():
         ({"idf": [60_000, 19_000]}, "memory", "warn", "TLS"),
         ({"free": 300_000, "word": 8}, "memory", "ok", "150 kB"),  # objects twice as large
         ({"room": 30_000}, "file system", "fail", "outbox_bytes"),
+        ({"room": 0}, "file system", "fail", "full: 0 kB free of 2,097 kB"),
         ({"bad": [["a.json", "is no JSON"]]}, "file system", "fail", "a.json is no JSON"),
         ({"size": None}, "file system", "fail", "fieldhand flash"),
     ],
@@ -108,6 +112,24 @@ def test_a_wroom_is_well():
 def test_what_is_not_well_with_a_board(changes, line, state, words):
     finding = by_name(system.judge(WROOM | changes, "0.1.0"))[line]
     assert finding.state == state and words in f"{finding.text} {finding.advice}", finding
+
+
+# f_bsize, f_frsize, f_blocks, f_bfree, ...: three blocks less than none, in 32 bits.
+OVERFULL = (4096, 4096, 512, 2**32 - 3, 2**32 - 3, 0, 0, 0, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("stat", "room"),
+    [(OVERFULL, 0), ((4096, 4096, 512, 512, *OVERFULL[4:]), 2_097_152)],
+)
+def test_less_than_no_free_block_is_none(stat, room, monkeypatch):
+    monkeypatch.setattr("os.statvfs", lambda root: stat)
+    monkeypatch.setattr("os.ilistdir", lambda folder: [], raising=False)
+    result = {}
+    measure._flash(result, "/")
+    assert result == {"size": 2_097_152, "room": room, "files": 0, "bad": []}
+    space = Device.space(SimpleNamespace(eval=lambda code: stat))
+    assert (space.free, space.blocks) == (room, 512)
 
 
 @pytest.mark.parametrize(

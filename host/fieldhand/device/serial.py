@@ -259,7 +259,8 @@ class Device:
 
     def space(self) -> Space:
         stat = self.eval("__import__('os').statvfs('/')")
-        return Space(block=stat[0], blocks=stat[2], free_blocks=stat[3])
+        # littlefs counts blocks that share data twice: a full one has less than none, unsigned.
+        return Space(stat[0], stat[2], free_blocks=stat[3] if stat[3] <= stat[2] else 0)
 
     def free(self) -> int:
         """Free bytes of the file system."""

@@ -89,6 +89,8 @@ def _files(result: Mapping[str, Any]) -> Iterator[Finding]:
         yield fail("file system", "cannot be read", "Make a new one: `fieldhand flash`", **data)
         return
     text = f"{_kb(room)} free of {_kb(size)}, {result.get('files')} files, all readable"
+    if room == 0:
+        text = f"full: {text}"
     if room < LEAST_ROOM:
         advice = "Remove what is not the node's, or give outbox_bytes a smaller value"
         yield fail("file system", text, advice, **data)

@@ -54,7 +54,8 @@ def _flash(result, root):
     try:
         stat = os.statvfs(root)
         result["size"] = stat[1] * stat[2]
-        result["room"] = stat[0] * stat[3]
+        # littlefs counts blocks that share data twice: a full one has less than none, unsigned.
+        result["room"] = stat[0] * stat[3] if stat[3] <= stat[2] else 0
         _walk("", files, bad, left)
     except OSError as error:
         bad.append([root, str(error)])
