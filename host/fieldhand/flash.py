@@ -66,6 +66,14 @@ class Result:
     running: bool | None
 
 
+class Unwatched(KeyboardInterrupt):
+    """Ctrl-C while a board starts: it is written, as `result` says, and may or may not run."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
 class Reporter:
     """Is told how a job goes on. The base class says nothing and agrees to nothing."""
 
@@ -129,7 +137,8 @@ def prepare(
 def run(job: Job, reporter: Reporter | None = None) -> Result:
     """Flash one board. Everything is checked before the first byte is erased.
 
-    Raises FlashError, PortError, MissingPart; KeyboardInterrupt after saying what it leaves.
+    Raises FlashError, PortError, MissingPart; KeyboardInterrupt after saying what it leaves,
+    Unwatched where that is a written board.
     """
     report = reporter or Reporter()
     began = time.monotonic()
@@ -141,12 +150,17 @@ def run(job: Job, reporter: Reporter | None = None) -> Result:
         report.phase("writing")
         _write(job, loader, plan, report)
         running = None
+        stopped = False
         if job.wait and not loader.resets:
             report.say(f"{job.port} has no reset lines: press EN to start the board")
         if loader.resets:
-            report.phase("starting")
-            running = _start(job, loader, report)
-        return Result(
+            try:
+                report.phase("starting")
+                running = _start(job, loader, report)
+            except KeyboardInterrupt:
+                report.say("interrupted: the board is written, its start was not watched")
+                stopped = True
+        result = Result(
             node=job.node,
             port=job.port,
             chip=loader.title,
@@ -160,6 +174,9 @@ def run(job: Job, reporter: Reporter | None = None) -> Result:
             kept=plan.kept,
             running=running,
         )
+    if stopped:
+        raise Unwatched(result)
+    return result
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 from fakes.esp_images import MB, app_image, made, with_header
 from serial.tools import list_ports
 
-from fieldhand import cli, flash, flashall, fleetfile, mpy
+from fieldhand import cli, firststart, flash, flashall, fleetfile, mpy
 from fieldhand.esp import nvs
 from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
@@ -91,6 +92,20 @@ def test_wrong_chip(run):
         assert code == 2
         assert "has an ESP32-S3, and 'greenhouse' is for esp32-devkitc with an ESP32" in err
         assert untouched(other)
+
+
+def test_the_revision_that_an_image_for_the_c3_wants(run, project):
+    """The official ones say v0.3 to v1.99, at 15 of the header: ESP-IDF, esp_app_format.h."""
+    with (project / "fleet.toml").open("a") as file:
+        file.write('[node.tiny]\ndialect = "plantnanny"\nboard = "esp32-c3-devkitm"\n')
+    for least in (3, 5):
+        data = with_header(made("esp32c3"), "esp32c3", 15, struct.pack("<HH", least, 199))
+        (project / f"v{least}.bin").write_bytes(data)
+    with VirtualBoard("esp32c3") as c3:
+        code, _, err = run("--port", c3.port, image="v5.bin", node="tiny")
+        assert code == 2 and "v0.5" in err and "v0.4" in err
+        assert untouched(c3)
+        assert run("--port", c3.port, image="v3.bin", node="tiny")[0] == 0
 
 
 def test_an_image_for_another_chip(run, project):
@@ -344,6 +359,24 @@ def test_ctrl_c_in_the_middle_says_what_it_leaves(project):
 
 
 # -- the start --
+
+
+def test_ctrl_c_at_the_start_says_that_the_board_is_written(project, board, monkeypatch, capsys):
+    monkeypatch.setattr(firststart, "watch", lambda console: signal.raise_signal(signal.SIGINT))
+    words = ["flash", "greenhouse", "--image", str(project / "good.bin"), "--port", board.port]
+    words += ["--file", str(project / "fleet.toml"), "--yes"]
+    said = "greenhouse: interrupted: the board is written, its start was not watched"
+    assert cli.main(words) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[-1] == said
+    assert complete(board)
+    noted = json.loads((project / ".fieldhand" / "boards.json").read_text())
+    assert noted[board.mac.hex(":")]["node"] == "greenhouse"
+    assert cli.main([*words, "--json"]) == 130
+    out, err = capsys.readouterr()
+    [row] = json.loads(out)["boards"]
+    assert (row["ok"], row["begun"], row["running"]) == (True, True, None)
+    assert err.splitlines()[-1] == said
 
 
 def test_board_in_boot_loop(project, board):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _NOT_BEGUN = 2
+_INTERRUPTED = 130
 _BAUD = 460_800
 
 
@@ -62,15 +63,18 @@ def flash(
     --port the only board on USB is taken; with several nodes each board is known by its MAC from
     an earlier flash, or named: --port /dev/ttyUSB0=greenhouse.
 
-    Exit codes: 0 done; 1 a board was written but fails, or only some could be; 2 none was begun.
+    Exit codes: 0 done; 1 a board was written but fails, or only some could be; 2 none was begun;
+    130 interrupted.
     """
-    from fieldhand.flash import prepare
+    from fieldhand.flash import Unwatched, prepare
+    from fieldhand.flashall import Outcome
     from fieldhand.imagestore import Progress
 
     fleet = need_file(file)
     chosen = _chosen(fleet, names, everyone)
     places, outcomes = _places(fleet, chosen, given, many=everyone or len(chosen) > 1)
     jobs: list[Job] = []
+    interrupted = False
     with _Screen(verbose, many=len(chosen) > 1) as screen:
         fetching: Progress = screen.fetching
         for name in places:
@@ -91,9 +95,18 @@ def flash(
                 )
             except Exception as error:
                 outcomes[name] = _refused(error, name, places[name], single=len(chosen) == 1)
-        outcomes.update(_flashed(jobs, screen))
+        try:
+            outcomes.update(_flashed(jobs, screen))
+        except Unwatched as stopped:
+            result = stopped.result
+            outcomes[result.node] = Outcome(result.node, result.port, result, None, begun=True)
+            interrupted = True
     ordered = [outcomes[name] for name in chosen]
     _remember(fleet, ordered, jobs)
+    if interrupted:
+        if as_json:
+            _told(ordered, as_json)
+        return _INTERRUPTED
     return _told(ordered, as_json)
 
 

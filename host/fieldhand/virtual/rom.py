@@ -2,7 +2,7 @@
 
 The only module that knows its insides: 0.3 has a server of its own and no interface for a byte
 stream. What it does not do as a chip: `--after soft-reset`, watchdog resets, encryption, efuses
-but for the MAC; RAM is not executed, the flasher stub is taken for esptool's.
+but for the MAC and the C3's revision; RAM is not executed, the flasher stub is taken for esptool's.
 """
 
 from __future__ import annotations
@@ -131,8 +131,21 @@ def _facts(chip: str, flash: Flash, mac: bytes) -> dict[int, int]:
     from esp32_mock_bootloader import registers
 
     known: dict[int, int] = dict(registers._mac_registers(chip, tuple(mac)))
+    known.update(_revision(chip))
     known[_FLASH_ID] = (_flash_id() & 0xFFFF) | (flash.size.bit_length() - 1) << 16
     return known
+
+
+def _revision(chip: str) -> dict[int, int]:
+    """The eFuse of an ESP32-C3 v0.4: official images refuse what is older than v0.3.
+
+    Bits as in esptool's `ESP32C3ROM.get_minor_chip_version`.
+    """
+    if chip != "esp32c3":
+        return {}
+    from esptool.targets import ESP32C3ROM
+
+    return {ESP32C3ROM.EFUSE_BLOCK1_ADDR + 4 * 3: 4 << 18}
 
 
 def _flash_id() -> int:
