@@ -45,8 +45,7 @@ def read(path: Path, fleet_path: Path) -> Bulk:
     """
     file = fleetfile.load(fleet_path)
     raw = tomllib.loads(fleet_path.read_text("utf-8"))
-    rows = _rows(path)
-    problems: list[str] = []
+    rows, problems = _rows(path)
     lines: dict[str, int] = {}
     tables: dict[str, dict[str, Any]] = {}
     for number, row in rows:
@@ -75,8 +74,11 @@ def read(path: Path, fleet_path: Path) -> Bulk:
     return Bulk(file, tuple(lines), text)
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """[(line, column -> text)], blanks around the texts taken away."""
+def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """([(line, column -> text)], what is wrong so far), blanks around the texts taken away.
+
+    Rows of another length and unknown columns are left out, so that the others can be checked.
+    """
     try:
         with path.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
@@ -91,9 +93,11 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        problems = _check_header(header)
+        problems, unknown = _check_header(header)
+        if len(problems) > len(unknown):
+            raise ConfigError(str(path), problems)  # which cell is which is not known
         rows = []
-        while not problems:
+        while True:
             line = reader.line_num + 1  # a quoted text may span lines: where the row begins
             cells = next(reader, None)
             if cells is None:
@@ -101,17 +105,15 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                raise ConfigError(
-                    str(path), [f"line {line}: {len(cells)} columns, the first has {len(header)}"]
-                )
-            rows.append((line, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
+                problems.append(f"line {line}: {len(cells)} columns, the first has {len(header)}")
+                continue
+            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+            rows.append((line, {name: row[name] for name in row if name not in unknown}))
     except csv.Error as error:
         raise ConfigError(str(path), [f"line {reader.line_num}: {error}"]) from error
     if not problems and not rows:
-        problems = ["has no node"]
-    if problems:
-        raise ConfigError(str(path), problems)
-    return rows
+        raise ConfigError(str(path), ["has no node"])
+    return rows, problems
 
 
 def _delimiter(text: str) -> str:
@@ -120,21 +122,22 @@ def _delimiter(text: str) -> str:
     return ";" if ";" in first and "," not in first else ","
 
 
-def _check_header(header: list[str]) -> list[str]:
+def _check_header(header: list[str]) -> tuple[list[str], list[str]]:
+    """(what is wrong, the unknown columns); each of these is one of the former."""
     options = {f.name for name in dialects.names() for f in dialects.unbound(name).option_fields}
     known = [*_COLUMNS, *sorted(options)]
+    unknown = [name for name in header if name not in known]
     problems = [
         f"line 1, column {name or '?'}: unknown{did_you_mean(name, known)}; columns: "
         + ", ".join(known)
-        for name in header
-        if name not in known
+        for name in unknown
     ]
     problems += [
         f"line 1, column {name}: is there twice" for name in set(header) if header.count(name) > 1
     ]
     if "id" not in header:
         problems.append("line 1: no column id")
-    return problems
+    return problems, unknown
 
 
 def _check(row: Mapping[str, str], file: FleetFile, seen: Mapping[str, int]) -> list[Any]:

@@ -161,6 +161,9 @@ def _svg(page: Any) -> bytes:
         (f'viewBox="0 0 {int(width)} {int(height)}"', f'viewBox="0 0 {width} {height}"'),
     ):
         head = head.replace(wrong, right)
+    # Helvetica and Courier are on few computers; without a family to fall back on it is a serif.
+    body = re.sub(r"font-family: (?!Courier)([^;]+);", r"font-family: \1, sans-serif;", body)
+    body = re.sub(r"font-family: (Courier[^;]*);", r"font-family: \1, monospace;", body)
     body = body.replace(f"translate(0,-{int(height)})", f"translate(0,-{height})", 1)
     return (head + group + body).encode("utf-8")
 

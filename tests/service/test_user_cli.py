@@ -141,3 +141,21 @@ def test_a_named_proxy_is_believed_and_no_other(tmp_path):
             entered = Web(serve.url).ask("POST", "/login", login, **forwarded)
             assert entered.headers["Set-Cookie"].startswith(expected)
             assert ("Secure" in entered.headers["Set-Cookie"]) is bool(proxies)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("user", "list"),
+        ("token", "list"),
+        ("organisation", "list"),
+        ("dead-letter", "list"),
+        ("dead-letter", "show", "1"),
+        ("dead-letter", "replay", "--all"),
+    ],
+)
+def test_a_database_that_is_not_there_is_said_and_not_made(tmp_path, command):
+    url = f"sqlite:///{tmp_path}/new/typo.db"
+    told = fieldhand(tmp_path, *command, "--database", url, code=2)
+    assert told.stdout == "" and "typo.db: is not there" in told.stderr
+    assert list(tmp_path.iterdir()) == []

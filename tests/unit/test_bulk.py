@@ -190,3 +190,13 @@ def test_wrong_usage_is_told_in_a_line_and_makes_nothing(
     assert main(["provision", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not credentials.path_for(fleet).exists()
+
+
+def test_a_short_row_and_an_unknown_column_hide_no_other_mistake(fleet: Path) -> None:
+    text = "id,like,colour\na,greenhouse\nb,grenhouse,red\nc,pool,blue\nc,pool,\n"
+    with pytest.raises(ConfigError) as refused:
+        bulk.read(csv(fleet.parent, text), fleet)
+    places = ["line 1, column colour", "line 2", "line 3, column like", "line 5, column id"]
+    assert len(refused.value.problems) == len(places)
+    for place, problem in zip(places, refused.value.problems, strict=True):
+        assert problem.startswith(place + ":")

@@ -153,7 +153,7 @@ def test_signal_strength(dbm, word, state):
     ("fault", "found", "words"),
     [
         # ESP-IDF's reasons as fieldnode/wifi.py words them.
-        ("Wi-Fi field: wrong password (15)", [-60, 6, 3], "WIFI_PASSWORD"),
+        ("Wi-Fi field: wrong password (15)", [-60, 6, 3], "provision NODE --port PORT`"),
         ("Wi-Fi field: wrong password (204)", [-85, 6, 3], "move the node"),
         ("Wi-Fi field: access point with weaker security (211)", [-60, 6, 6], "WPA2"),
         ("Wi-Fi field: connection failed (205)", [-84, 6, 3], "antenna"),

@@ -135,3 +135,10 @@ def test_pairing_codes_go_into_no_file_that_git_sees(tmp_path: Path) -> None:
     with pytest.raises(FieldhandError, match="git sees it"):
         labels.write(tmp_path / "l.pdf", some(1), labels.sheet("3x8"))
     assert not (tmp_path / "l.pdf").exists()
+
+
+def test_a_browser_without_the_fonts_has_a_family_to_fall_back_on(tmp_path: Path) -> None:
+    (file,) = labels.write(tmp_path / "l.svg", some(1), labels.sheet("3x8"))
+    families = re.findall(r"font-family: ([^;]+);", file.read_text())
+    assert families and file.read_text().count("font-family") == len(families)
+    assert {family.rpartition(", ")[2] for family in families} == {"sans-serif", "monospace"}

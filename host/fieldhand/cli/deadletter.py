@@ -42,7 +42,7 @@ def list_letters(
     """List refused messages: number, time, topic, reason."""
     from fieldhand.records import printable
 
-    with open_database(file, database) as store, store.reading() as connection:
+    with open_database(file, database, existing=True) as store, store.reading() as connection:
         from fieldhand.service.store import deadletters
 
         found = deadletters.listing(connection, topic=topic, waiting=not everything, limit=limit)
@@ -67,7 +67,7 @@ def show(number: int, file: Path | None, database: str | None, as_json: bool) ->
     """Show a refused message with its payload."""
     from fieldhand.records import printable
 
-    with open_database(file, database) as store:
+    with open_database(file, database, existing=True) as store:
         letter = _letters(store, (number,))[0]
     if as_json:
         emit(_as_dict(letter))
@@ -101,7 +101,7 @@ def replay(
     if everything == bool(numbers):
         raise click.UsageError("give the NUMBERS of some, or --all")
     stored = failed = 0
-    with open_database(file, database) as store:
+    with open_database(file, database, existing=True) as store:
         from fieldhand.service import replay as replaying
 
         for letters in _waiting(store) if everything else [_letters(store, numbers)]:

@@ -28,11 +28,16 @@ def need_service() -> None:
 
 
 @contextmanager
-def open_database(file: Path | None, url: str | None) -> Iterator[Database]:
-    """The service's database, as `serve` would take it; it may be running. Raises StoreError."""
+def open_database(
+    file: Path | None, url: str | None, *, existing: bool = False
+) -> Iterator[Database]:
+    """The service's database, as `serve` would take it; it may be running. Raises StoreError.
+
+    With `existing`, for what only reads, a SQLite file that is not there is not made.
+    """
     need_service()
     from fieldhand.service import settings
-    from fieldhand.service.store.database import Database
+    from fieldhand.service.store.database import Database, StoreError
 
     fleet_file = load_file(file, required=False)
     path = fleet_file.path if fleet_file is not None else None
@@ -40,6 +45,8 @@ def open_database(file: Path | None, url: str | None) -> Iterator[Database]:
         fleet_file.service if fleet_file is not None else None, {"database": url}, path=path
     )
     database = Database(chosen.database or settings.default_database(path))
+    if existing and not database.is_there():
+        raise StoreError(database.name, "is not there: fieldhand serve makes it")
     try:
         database.open()
         yield database

@@ -92,7 +92,7 @@ def add_user(
 @json_option
 def list_users(file: Path | None, database: str | None, as_json: bool) -> None:
     """Everybody who may log in."""
-    with open_database(file, database) as opened:
+    with open_database(file, database, existing=True) as opened:
         from fieldhand.service.store import access
 
         with opened.reading() as connection:
@@ -189,7 +189,7 @@ def add_token(
 @json_option
 def list_tokens(file: Path | None, database: str | None, as_json: bool) -> None:
     """All tokens, without themselves; also those that were revoked."""
-    with open_database(file, database) as opened:
+    with open_database(file, database, existing=True) as opened:
         from fieldhand.service.store import access
 
         with opened.reading() as connection:
@@ -255,7 +255,7 @@ def add_organisation(word: str, name: str | None, file: Path | None, database: s
 @json_option
 def list_organisations(file: Path | None, database: str | None, as_json: bool) -> None:
     """All that were added, and those that nodes speak of."""
-    with open_database(file, database) as opened:
+    with open_database(file, database, existing=True) as opened:
         from fieldhand.service.store import access
 
         with opened.reading() as connection:

@@ -27,8 +27,8 @@ _CODES = {
     1: "The broker wants another MQTT version: let it take 3.1.1",
     2: "The broker forbids this client id: allow the node's name there",
     3: "The broker is there but not ready: look at its log",
-    4: "Give the node the user and password the broker knows: `fieldhand provision NODE`",
-    5: "Give the node a user the broker knows and lets in: `fieldhand provision NODE`",
+    4: "Give the node what the broker knows it by: `fieldhand provision NODE --port PORT`",
+    5: "Give the node a user the broker lets in: `fieldhand provision NODE --port PORT`",
 }
 _NO_ROUTE = ("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ECONNABORTED", "113", "118")
 _YEAR = 2024  # a node that says it is earlier has not been told the time

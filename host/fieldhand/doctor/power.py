@@ -56,7 +56,7 @@ def _reset(result: Mapping[str, Any]) -> Finding:
     cause, rom = str(result.get("cause", "unknown")), result.get("rom")
     count = int(result["brownouts"]) if str(result.get("brownouts", "")).isdigit() else 0
     data = {"cause": cause, "rom": rom, "brownouts": count}
-    so_far = f"; {count} brown-outs so far" if count else ""
+    so_far = f"; {count} brown-out{'' if count == 1 else 's'} so far" if count else ""
     if rom == _BROWN_OUT or cause == "PWRON" and rom not in (None, _POWER_ON):
         text = f"the last start was a brown-out: the voltage broke down{so_far}"
         return fail("power", text, _WEAK, **data)

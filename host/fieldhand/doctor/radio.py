@@ -73,7 +73,7 @@ def _refused(ssid: str, fault: str, result: Mapping[str, Any], data: Mapping[str
             advice = "Is the access point on, at 2.4 GHz? Is the board's antenna connected?"
         return fail("Wi-Fi", text, advice, **data)
     if reason in _WRONG_PASSWORD:
-        advice = "Check WIFI_PASSWORD and send it again: `fieldhand provision NODE`"
+        advice = "Correct WIFI_PASSWORD in .env and send it: `fieldhand provision NODE --port PORT`"
         if found and found[0] < TOO_WEAK:
             advice = f"So weak a signal may look like it: {NEARER.lower()}"
         return fail("Wi-Fi", f"{heard}wrong password ({reason})", advice, **data)

@@ -184,10 +184,14 @@ def _gaps(name: str, file: FleetFile) -> Finding:
     except gaps.NoRecord:
         return skipped("gaps", "nothing is on record: leave `fieldhand watch` running")
     if found.complete:
-        return ok("gaps", f"none in {found.received} readings on record")
+        return ok(
+            "gaps",
+            f"none in {found.received} reading{'' if found.received == 1 else 's'} on record",
+        )
+    what = "reading is" if found.missing == 1 else "readings are"
     return warn(
         "gaps",
-        f"{found.missing} readings are missing of {found.received + found.missing}",
+        f"{found.missing} {what} missing of {found.received + found.missing}",
         "See which: `fieldhand gaps NODE`",
         missing=found.missing,
     )

@@ -116,7 +116,7 @@ def _queue(values: Mapping[str, Any]) -> Finding:
         for name in ("dropped", "unsendable", "corrupt", "refused", "notices_dropped")
         if values.get(name)
     }
-    text = f"{queued} readings wait"
+    text = "1 reading waits" if queued == 1 else f"{queued} readings wait"
     text += "".join(f", {count} {name.replace('_', ' ')}" for name, count in lost.items())
     data = {"queued": queued, "dropped": dropped, **lost}
     if values.get("outbox_error"):

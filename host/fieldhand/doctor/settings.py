@@ -33,7 +33,7 @@ def _identity(result: Mapping[str, Any], expected: str | None) -> Finding:
     node, mac = result["node"], result.get("mac", "")
     has = result.get("has", {})
     data = {"node": node, "mac": mac, "has": has}
-    again = "Give it its credentials: `fieldhand provision NODE`"
+    again = "Give it its credentials: `fieldhand provision NODE --port PORT`"
     if expected is not None and node != expected:
         text = f"this board is {node}, not {expected}"
         return fail("identity", text, "Is this the port of the node you meant?", **data)

@@ -66,6 +66,13 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._engine()
 
+    def is_there(self) -> bool:
+        """False for a SQLite file that `open` would make."""
+        name = self.url.database
+        if not self.sqlite or not name or name == ":memory:" or name.startswith("file:"):
+            return True
+        return Path(name).exists()
+
     def open(self) -> None:
         """Make the database if need be and bring its schema up to date. Raises StoreError."""
         if self.sqlite and self.url.database not in (None, "", ":memory:"):
