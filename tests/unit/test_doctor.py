@@ -64,6 +64,8 @@ def test_brown_outs_of_the_past_are_a_warning():
     finding = by_name(power.judge(result))["power"]
     assert finding.state == "warn" and "4 brown-outs so far" in finding.text
     assert finding.data["brownouts"] == 4
+    once = by_name(power.judge(result | {"brownouts": "1"}))["power"]
+    assert once.text.endswith("1 brown-out so far")
 
 
 @pytest.mark.parametrize(
@@ -416,10 +418,12 @@ def test_what_a_node_says_cannot_move_the_terminal():
 
 def test_figures_are_in_their_unit_and_what_is_missing_has_a_reason():
     local = {"mhz": 160, "free": 1, "series": {"gc_us": [2000, 4000, 3000]}, "error": "ENODEV"}
+    local["skipped"] = {"sample_us": "no sensors"}
     measured = collect(local, {"series": {}, "error": "no Wi-Fi"})
     told = json.loads(json.dumps(measured.as_dict()))
     gc = {"unit": "ms", "repetitions": 3, "median": 3.0, "min": 2.0, "max": 4.0}
-    assert told["series"] == {"gc_us": gc}
-    assert told["missing"]["encode_us"] == "ENODEV"
+    assert told["series"] == {"gc_ms": gc}
+    assert told["missing"]["encode_ms"] == "ENODEV"
+    assert told["missing"]["sample_ms"] == "no sensors"
     assert told["missing"]["window_16"] == "no Wi-Fi"
-    assert {*told["missing"], "gc_us"} == {metric.key for metric in METRICS}
+    assert {*told["missing"], "gc_ms"} == {metric.key for metric in METRICS}
