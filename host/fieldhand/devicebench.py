@@ -132,8 +132,8 @@ def measure(node: scripts.Executor, config: NodeConfig) -> Measured:
 def collect(local: Mapping[str, Any], link: Mapping[str, Any]) -> Measured:
     """What two scripts have told, in the order of METRICS."""
     told = {**local.get("series", {}), **link.get("series", {})}
-    skipped = local.get("skipped", {})
-    missing = {metric.key: skipped[metric.told] for metric in METRICS if metric.told in skipped}
+    keys_of = {metric.told: metric.key for metric in METRICS}  # "flash" and the like stay
+    missing = {keys_of.get(name, name): why for name, why in local.get("skipped", {}).items()}
     series = {}
     for metric in METRICS:
         values = [value * metric.scale for value in told.get(metric.told, ())]

@@ -418,12 +418,13 @@ def test_what_a_node_says_cannot_move_the_terminal():
 
 def test_figures_are_in_their_unit_and_what_is_missing_has_a_reason():
     local = {"mhz": 160, "free": 1, "series": {"gc_us": [2000, 4000, 3000]}, "error": "ENODEV"}
-    local["skipped"] = {"sample_us": "no sensors"}
+    local["skipped"] = {"sample_us": "no sensors", "flash": "ENOSPC"}
     measured = collect(local, {"series": {}, "error": "no Wi-Fi"})
     told = json.loads(json.dumps(measured.as_dict()))
     gc = {"unit": "ms", "repetitions": 3, "median": 3.0, "min": 2.0, "max": 4.0}
     assert told["series"] == {"gc_ms": gc}
     assert told["missing"]["encode_ms"] == "ENODEV"
     assert told["missing"]["sample_ms"] == "no sensors"
+    assert told["missing"].pop("flash") == "ENOSPC"
     assert told["missing"]["window_16"] == "no Wi-Fi"
     assert {*told["missing"], "gc_ms"} == {metric.key for metric in METRICS}
