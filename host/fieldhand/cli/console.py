@@ -64,6 +64,8 @@ def repl(target: str | None, file: Path | None, port: str | None) -> int:
     from fieldhand.errors import FieldhandError
     from fieldhand.paths import MissingPart
 
+    if find_spec("mpremote") is None:
+        raise MissingPart("no mpremote: pip install 'fieldhand[board]'")
     # mpremote and miniterm both set the terminal up, and end in a traceback where there is none.
     if sys.stdin is None or not sys.stdin.isatty():
         raise FieldhandError(
@@ -72,8 +74,6 @@ def repl(target: str | None, file: Path | None, port: str | None) -> int:
         )
     _, on_cable = _split(target, file, port)
     chosen = ports.choose(on_cable)
-    if find_spec("mpremote") is None:
-        raise MissingPart("no mpremote: pip install 'fieldhand[board]'")
     ports.check(chosen)
     device = _with_descriptor(chosen)
     if device is None:
