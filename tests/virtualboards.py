@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from fieldhand import build
 from fieldhand.esp import image, littlefs, nvs, partitions
+from fieldhand.fleetfile import FleetFile
 from fieldhand.virtual import VirtualBoard
 from fieldhand.virtual.image import standin_image
 
 MB = 1 << 20
+# Loopback as well; a fleet file's 127.0.0.1 is refused, since no board on a cable could reach it.
+HOST = "127.0.0.2"
 
 
 def contents(
@@ -44,3 +48,14 @@ def flashed(
     file = folder / "flash.bin"
     file.write_bytes(contents(chip, files, values))
     return VirtualBoard(chip, 4 * MB, file, **options)  # type: ignore[arg-type]
+
+
+def start_node(board: VirtualBoard, file: FleetFile, node: str) -> None:
+    """Make a node of `board`, as `fieldhand flash` leaves one; what that does has its own tests."""
+    micropython = standin_image(board.chip)
+    facts = image.read(micropython)
+    made = build.images(file, file.nodes[node], image=facts)
+    for at, data in image.regions(micropython, facts, made.nvs):
+        board.flash.write(at, data)
+    board.flash.write(made.vfs_place.offset, made.vfs)
+    board.press_reset()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from e2e.nodes import Backend, backend
+from virtualboards import HOST, start_node
 
 from fieldhand import build, fleetfile, mpy
 from fieldhand.broker import Broker
@@ -22,19 +23,15 @@ from fieldhand.device import deploy as deploying
 from fieldhand.device import logs
 from fieldhand.device.errors import DeviceError
 from fieldhand.device.serial import Device
-from fieldhand.esp import image as esp_image
 from fieldhand.esp import nvs
 from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
-from fieldhand.virtual.image import standin_image
 
 NODE = "plant-1"
 PUMP = 26
 DATA, STATUS = f"devices/{NODE}/data", f"devices/{NODE}/status"
 COMMAND = f"devices/{NODE}/command"
 SECRET = "correct horse battery"
-# Loopback as well; 127.0.0.1 is refused, since no board on a cable could reach it.
-HOST = "127.0.0.2"
 FLEET = """
 [broker]
 host = "{host}"
@@ -91,20 +88,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         (folder / "fleet.toml").write_text(text, "utf-8")
         (folder / ".env").write_text(f"WIFI_PASSWORD={SECRET}\n", "utf-8")
         made = Bench(folder, board, heard)
-        flash(made)
+        start_node(board, made.file, NODE)
         heard.wait(DATA, timeout=60)
         yield made
-
-
-def flash(bench: Bench) -> None:
-    """As `fieldhand flash` leaves the board; what it does is tested elsewhere."""
-    micropython = standin_image("esp32")
-    image = esp_image.read(micropython)
-    made = build.images(bench.file, bench.node, image=image)
-    for at, data in esp_image.regions(micropython, image, made.nvs):
-        bench.board.flash.write(at, data)
-    bench.board.flash.write(made.vfs_place.offset, made.vfs)
-    bench.board.press_reset()
 
 
 @pytest.fixture

@@ -8,19 +8,16 @@ from typing import Any
 
 import pytest
 from e2e.nodes import Backend, backend
+from virtualboards import HOST, start_node
 
-from fieldhand import build, devicebench, fleetfile
+from fieldhand import devicebench, fleetfile
 from fieldhand.broker import Broker
 from fieldhand.cli import main
 from fieldhand.device.serial import Device
-from fieldhand.esp import image as esp_image
 from fieldhand.virtual import VirtualBoard
-from fieldhand.virtual.image import standin_image
 
 NODE = "plant-1"
 READING = f"iot/node/{NODE}/telemetry"
-# Loopback as well; 127.0.0.1 is refused, since no board on a cable could reach it.
-HOST = "127.0.0.2"
 FLEET = """
 [broker]
 host = "{host}"
@@ -75,14 +72,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     ):
         (folder / "fleet.toml").write_text(FLEET.format(host=HOST, port=broker.port), "utf-8")
         (folder / ".env").write_text("WIFI_PASSWORD=correct horse\n", "utf-8")
-        file = fleetfile.load(folder / "fleet.toml")
-        micropython = standin_image("esp32")
-        image = esp_image.read(micropython)
-        made = build.images(file, file.nodes[NODE], image=image)
-        for at, data in esp_image.regions(micropython, image, made.nvs):
-            board.flash.write(at, data)
-        board.flash.write(made.vfs_place.offset, made.vfs)
-        board.press_reset()
+        start_node(board, fleetfile.load(folder / "fleet.toml"), NODE)
         heard.wait(READING, timeout=60)
         yield Desk(folder / "fleet.toml", board, heard)
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from e2e.nodes import backend
 from fakes.esp_images import made
+from virtualboards import HOST
 
 from fieldhand.broker import Broker
 from fieldhand.virtual import VirtualBoard
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'host'}:{ROOT / 'protocol'}", "NO_COLOR": "1"}
-# Loopback as well; 127.0.0.1 is refused, since no board on a cable could reach it.
-HOST = "127.0.0.2"
 FLEET = """
 [broker]
 host = "127.0.0.1"

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 from e2e.nodes import backend
+from virtualboards import HOST, start_node
 
-from fieldhand import brokerfiles, build, credentials, fleetfile
+from fieldhand import brokerfiles, credentials, fleetfile
 from fieldhand.broker import Broker
 from fieldhand.cli import main
-from fieldhand.esp import image as esp_image
 from fieldhand.virtual import VirtualBoard
-from fieldhand.virtual.image import standin_image
 
 NODE = "plant-1"
 DATA, STATUS = f"devices/{NODE}/data", f"devices/{NODE}/status"
-# Loopback as well; 127.0.0.1 is refused, since no board on a cable could reach it.
-HOST = "127.0.0.2"
 FLEET = """
 [broker]
 host = "{host}"
@@ -62,14 +59,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VirtualBoa
         VirtualBoard(flash=folder / "flash.bin") as made,
         backend(broker.port, "house", "of the house") as heard,
     ):
-        file = write(folder, broker.port)
-        micropython = standin_image("esp32")
-        image = esp_image.read(micropython)
-        images = build.images(file, file.nodes[NODE], image=image)
-        for at, data in esp_image.regions(micropython, image, images.nvs):
-            made.flash.write(at, data)
-        made.flash.write(images.vfs_place.offset, images.vfs)
-        made.press_reset()
+        start_node(made, write(folder, broker.port), NODE)
         heard.wait(DATA, timeout=60)
         yield made, folder
 
