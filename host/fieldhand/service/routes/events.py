@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from fieldhand.service.deps import NO_NUL, NodeDep, ReadDb, Reader
-from fieldhand.service.routes.paging import Limit, Page, Seconds, cursor, place_of
+from fieldhand.service.routes.paging import RowsDep, cursor
 from fieldhand.service.store import events, nodes
 
 router = APIRouter(tags=["events"])
@@ -112,12 +112,9 @@ Names = Annotated[
 def list_events(
     caller: Reader,
     connection: ReadDb,
+    wanted: RowsDep,
     kind: Kind = None,
     name: Names = None,
-    since: Seconds = None,
-    until: Seconds = None,
-    after: Page = None,
-    limit: Limit = 1000,
 ) -> EventPage:
     """Of the nodes one may see, the newest first, from `since` to before `until`."""
     rows = events.listing(
@@ -125,24 +122,21 @@ def list_events(
         org=caller.org,
         kind=kind,
         names=name,
-        since=since,
-        until=until,
-        before=place_of(after),
-        limit=limit,
+        since=wanted.since,
+        until=wanted.until,
+        before=wanted.place,
+        limit=wanted.limit,
     )
-    return _page(connection, rows, limit)
+    return _page(connection, rows, wanted.limit)
 
 
 @router.get("/nodes/{node_id}/events", summary="A node's alerts and events")
 def node_events(
     node: NodeDep,
     connection: ReadDb,
+    wanted: RowsDep,
     kind: Kind = None,
     name: Names = None,
-    since: Seconds = None,
-    until: Seconds = None,
-    after: Page = None,
-    limit: Limit = 1000,
 ) -> EventPage:
     """The newest first, from `since` to before `until`."""
     rows = events.listing(
@@ -150,22 +144,19 @@ def node_events(
         node_id=node.id,
         kind=kind,
         names=name,
-        since=since,
-        until=until,
-        before=place_of(after),
-        limit=limit,
+        since=wanted.since,
+        until=wanted.until,
+        before=wanted.place,
+        limit=wanted.limit,
     )
-    return _page(connection, rows, limit)
+    return _page(connection, rows, wanted.limit)
 
 
 @router.get("/nodes/{node_id}/outages", summary="When a node was away")
 def node_outages(
     node: NodeDep,
     connection: ReadDb,
-    since: Seconds = None,
-    until: Seconds = None,
-    after: Page = None,
-    limit: Limit = 1000,
+    wanted: RowsDep,
 ) -> OutagePage:
     """What the node says of its connection: each outage once it was over, the newest first."""
     rows = events.listing(
@@ -173,12 +164,12 @@ def node_outages(
         node_id=node.id,
         kind="event",
         names=[OUTAGE],
-        since=since,
-        until=until,
-        before=place_of(after),
-        limit=limit,
+        since=wanted.since,
+        until=wanted.until,
+        before=wanted.place,
+        limit=wanted.limit,
     )
-    return OutagePage(outages=[_outage(row) for _, row in rows], next=_next(rows, limit))
+    return OutagePage(outages=[_outage(row) for _, row in rows], next=_next(rows, wanted.limit))
 
 
 def _page(

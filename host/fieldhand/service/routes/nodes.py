@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from fieldhand.service.deps import NO_NUL, NodeDep, Operator, ReadDb, Reader, ServiceDep
-from fieldhand.service.routes.paging import Limit, Page, Seconds, cursor, place_of
+from fieldhand.service.routes.paging import RowsDep, cursor
 from fieldhand.service.service import Service
 from fieldhand.service.store import access, nodes, readings, series
 from fieldhand.service.store.nodes import NodeRow
@@ -240,23 +240,20 @@ def latest_reading(node: NodeDep, connection: ReadDb) -> ReadingOut | None:
 def list_readings(
     node: NodeDep,
     connection: ReadDb,
-    since: Seconds = None,
-    until: Seconds = None,
+    wanted: RowsDep,
     order: Literal["oldest", "newest"] = "oldest",
-    after: Page = None,
-    limit: Limit = 1000,
 ) -> ReadingPage:
     """As they were sent, from `since` to before `until`."""
     rows = readings.history(
         connection,
         node.id,
-        since=since,
-        until=until,
-        after=place_of(after),
-        limit=limit,
+        since=wanted.since,
+        until=wanted.until,
+        after=wanted.place,
+        limit=wanted.limit,
         newest_first=order == "newest",
     )
-    last = cursor((rows[-1]["at"], rows[-1]["id"])) if len(rows) == limit else None
+    last = cursor((rows[-1]["at"], rows[-1]["id"])) if len(rows) == wanted.limit else None
     return ReadingPage(readings=[ReadingOut(**row) for row in rows], next=last)
 
 
@@ -264,12 +261,9 @@ def list_readings(
 def quantity_history(
     node: NodeDep,
     connection: ReadDb,
+    wanted: RowsDep,
     quantity: Quantities = None,
     resolution: Literal["raw", "1m", "1h"] = "raw",
-    since: Seconds = None,
-    until: Seconds = None,
-    after: Page = None,
-    limit: Limit = 1000,
 ) -> HistoryOut:
     """Ready to be drawn: a list per column, from `since` to before `until`.
 
@@ -281,10 +275,10 @@ def quantity_history(
         node.id,
         resolution,
         quantities=quantity,
-        since=since,
-        until=until,
-        after=place_of(after),
-        limit=limit,
+        since=wanted.since,
+        until=wanted.until,
+        after=wanted.place,
+        limit=wanted.limit,
     )
     made = {
         name: SeriesOut(unit=UNITS.get(name), **vars(columns))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 MAX_PAGE = 10_000
 
@@ -24,7 +25,26 @@ Page = Annotated[
 ]
 
 
-def place_of(page: str | None) -> tuple[float, int] | None:
+@dataclass(frozen=True)
+class Rows:
+    """The rows asked for: `since` <= at < `until`, `limit` of them after `place`, (at, id)."""
+
+    since: float | None
+    until: float | None
+    place: tuple[float, int] | None
+    limit: int
+
+
+def _rows(
+    since: Seconds = None, until: Seconds = None, after: Page = None, limit: Limit = 1000
+) -> Rows:
+    return Rows(since, until, _place(after), limit)
+
+
+RowsDep = Annotated[Rows, Depends(_rows)]
+
+
+def _place(page: str | None) -> tuple[float, int] | None:
     """The (at, id) that `cursor` wrote."""
     if page is None:
         return None
