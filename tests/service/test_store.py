@@ -1,5 +1,6 @@
 """The tables and what is written into them, on SQLite and PostgreSQL."""
 
+import sqlite3
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from fieldhand.records import Provenance, Reading, Status
+from fieldhand.service.store import database as database_module
 from fieldhand.service.store import deadletters, nodes, readings, schema
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.readings import Key
@@ -74,6 +76,27 @@ def test_two_that_start_together_make_it_once(database_url):
     for database in made:
         database.close()
     assert errors == []
+
+
+def test_a_new_file_that_another_is_making_is_waited_for(tmp_path, monkeypatch):
+    """A write lock on a file that is not in WAL mode yet: SQLite itself does not wait for it."""
+    path = tmp_path / "service.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.rollback)
+    timer.start()
+    database = Database(f"sqlite:///{path}")
+    database.open()
+    database.close()
+    timer.join()
+    # For ever, it is told.
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.1)
+    with pytest.raises(StoreError, match="database is locked"):
+        Database(f"sqlite:///{path}").open()
+    other.close()
 
 
 def test_a_reading_is_stored_once(database):

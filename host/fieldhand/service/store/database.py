@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from fieldhand.errors import FieldhandError
 
 # How long a SQLite connection waits for another's lock.
 BUSY_TIMEOUT_S = 10.0
+BUSY_RETRY_S = 0.02
 # PostgreSQL: connections kept, and those made beyond them under load.
 POOL_SIZE = 8
 POOL_OVERFLOW = 16
@@ -203,9 +205,25 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     # SQLAlchemy's BEGIN, not the module's, which comes late and not before a SELECT.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(cursor)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    # Waited for here: changing the mode of a new file promotes a read lock, where SQLite calls no
+    # busy handler while another does the same, lest both wait for ever.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(BUSY_RETRY_S)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
