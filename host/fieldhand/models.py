@@ -21,16 +21,22 @@ from pydantic import (
 
 from fieldhand import dialects as dialect_table
 from fieldhand.errors import FieldhandError
+from fieldhand.payloadschema import extension
 from fieldproto import schema
 from fieldproto.messages import EXT, Message
 from fieldproto.timestamps import parse_utc
-from fieldproto.uplink import EXT_FIELDS
 
 
 class Payload(BaseModel):
-    """Base of all generated models: nothing is converted, nothing unknown accepted."""
+    """Base of all generated models: nothing is converted, nothing unknown accepted, but for keys
+    of the extension that a newer firmware may have: they are left out.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class _Extension(Payload):
+    model_config = ConfigDict(extra="ignore")
 
 
 class _Open(Payload):
@@ -58,7 +64,13 @@ def model(dialect: str, message: str) -> type[Payload]:
     covered: their parameters depend on the command.
     """
     found = _message(dialect, message)
-    return _model(f"{dialect}_{message}", {f.name: f for f in found.fields}, "", True)
+    name = f"{dialect}_{message}"
+    table, unknown = extension(found)
+    inner = _model(
+        f"{name}{EXT}", {f.name: f for f in table}, "", _Extension if unknown else Payload
+    )
+    more = {"fh": (inner | None, Field(None, alias=EXT))}
+    return _model(name, {f.name: f for f in found.fields}, "", Payload, more)
 
 
 def _message(dialect: str, message: str) -> Message:
@@ -69,15 +81,20 @@ def _message(dialect: str, message: str) -> Message:
 
 
 def _model(
-    name: str, fields: dict[str, schema.Field], prefix: str, extension: bool = False
+    name: str,
+    fields: dict[str, schema.Field],
+    prefix: str,
+    closed: type[Payload],
+    more: dict[str, Any] | None = None,
 ) -> type[Payload]:
+    """`closed` is the base of objects that have no open map, `more` are attributes of their own."""
     attributes: dict[str, Any] = {}
-    base: type[Payload] = Payload
+    base = closed
     for full, field in fields.items():
         key = full.removeprefix(prefix)
         if not full.startswith(prefix) or "." in key:
             continue
-        kind = _type(f"{name}_{key}", field, fields, f"{full}.")
+        kind = _type(f"{name}_{key}", field, fields, f"{full}.", closed)
         if key == "*":
             extra: Any = kind if field.type == "any" else kind | None
             space = {
@@ -90,10 +107,7 @@ def _model(
             if field.required
             else (kind | None, Field(None, alias=key, description=field.doc or None))
         )
-    if extension:
-        inner = _model(f"{name}{EXT}", {f.name: f for f in EXT_FIELDS}, "")
-        attributes["fh"] = (inner | None, Field(None, alias=EXT))
-    return create_model(name, __base__=base, **attributes)
+    return create_model(name, __base__=base, **attributes, **(more or {}))
 
 
 def _attribute(key: str) -> str:
@@ -103,9 +117,15 @@ def _attribute(key: str) -> str:
     return f"{spelled}_" if keyword.iskeyword(spelled) or hasattr(BaseModel, spelled) else spelled
 
 
-def _type(name: str, field: schema.Field, fields: dict[str, schema.Field], children: str) -> Any:
+def _type(
+    name: str,
+    field: schema.Field,
+    fields: dict[str, schema.Field],
+    children: str,
+    closed: type[Payload],
+) -> Any:
     if field.type == "object" and any(full.startswith(children) for full in fields):
-        return _model(name, fields, children)
+        return _model(name, fields, children, closed)
     if field.const is not None:
         return Literal[field.const]
     if field.values and not field.open:

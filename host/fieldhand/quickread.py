@@ -28,6 +28,14 @@ _TENANTS = ("org", "company")
 _KEPT_APART = frozenset(ATTRIBUTES) - {"node", "time", *_TENANTS}
 _QUALITIES = ("synced", "backfilled", "unknown")
 _EXT_NAMES = frozenset(field.means for field in EXT_FIELDS if field.means)
+# Keys that `_extension` does not read and `decode` does; any other is ignored by both.
+_RARE = frozenset(field.name for field in EXT_FIELDS if "." not in field.name) - {
+    "boot",
+    "seq",
+    "ms",
+    "q",
+    "also",
+}
 
 _parse_utc = lru_cache(MAX_TIMES)(parse_utc)
 
@@ -68,7 +76,8 @@ class QuickReading:
         if len(payload) > MAX_PAYLOAD or payload.count(b"{") + payload.count(b"[") > MAX_DEPTH:
             raise Unsure
         try:
-            obj = from_json(payload)
+            # NaN may stand in a key that is passed over, and is no JSON there either.
+            obj = from_json(payload, allow_inf_nan=False)
         except ValueError:
             raise Unsure from None
         if type(obj) is not dict:
@@ -117,8 +126,12 @@ def _extension(ext: Any, values: dict[str, Any]) -> Provenance:
         if type(number) is not int or not 0 <= number <= MAX_NUMBER:
             raise Unsure
     if len(ext) > 4:
+        if not _RARE.isdisjoint(ext):
+            raise Unsure
         also = get("also")
-        if len(ext) > 5 or type(also) is not dict:
+        if also is None:
+            return Provenance(boot, seq, ms, quality)
+        if type(also) is not dict:
             raise Unsure
         for name, value in also.items():
             if (

@@ -120,6 +120,8 @@ def _credentials(ext):
 
 
 def _only_id(ext):
+    # Strict, unlike `uplink`: what a newer host adds to a command may be a limit, and a pump must
+    # not run without it. The host hears the refusal.
     for key in ext:
         if key != "id":
             raise FieldError(EXT + "." + key, "is not a field of this message")

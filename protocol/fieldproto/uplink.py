@@ -1,8 +1,16 @@
-"""What a host reads: the records in a node's message. A node never loads this."""
+"""What a host reads: the records in a node's message. A node never loads this.
+
+The extension key evolves, for firmware and host are not updated on the same day. A newer firmware
+may add keys: a host passes over those it does not know, anywhere but in the open maps (`also`,
+`event`, `partial.values`), whose keys are data. Where a key it does know would mean something
+else, the firmware says so by a higher `v`: then the host refuses the message whole, which leaves
+it to a newer host, instead of storing what it misunderstands. What is known is checked as ever.
+"""
 
 from .messages import ATTRIBUTES, EXT, MAX_ID, Record
-from .schema import Field, FieldError, read
+from .schema import MAX_NUMBER, Field, FieldError, read
 
+EXT_VERSION = 1  # the newest meaning of the extension known here; without `v` it is 1
 MAX_TEXT = 2048  # characters of one value of an event; a traceback is the longest
 _QUALITIES = ("synced", "backfilled", "unknown")
 
@@ -20,6 +28,7 @@ def _provenance(prefix):
 
 # Scalars have no `means`: a name under `also`, which may be the same, is not theirs.
 EXT_FIELDS = (
+    Field("v", "int", lo=1, hi=EXT_VERSION, doc="version of what the extension means; without: 1"),
     Field("boot", "string", hi=32),
     Field("seq", "int", lo=0),
     Field("ms", "int", lo=0, unit="ms"),
@@ -59,12 +68,50 @@ EXT_FIELDS += (
 EXT_FIELDS += _provenance("partial.")
 
 
+def _keys():
+    found = {}
+    for field in EXT_FIELDS:
+        dot = field.name.rfind(".")
+        found.setdefault(field.name[: max(dot, 0)], set()).add(field.name[dot + 1 :])
+    return found
+
+
+_KEYS = _keys()  # path of an object -> its keys, "*" among them where it is open
+
+
 def read_extension(ext):
-    """The checked contents of the extension key. Raises FieldError."""
+    """The checked contents of the extension key, without what is not known. Raises FieldError."""
     try:
-        return read(ext, EXT_FIELDS)
+        _check_version(ext.get("v"))
+        found = read(_known(ext, ""), EXT_FIELDS)
     except FieldError as error:
         raise FieldError(EXT + "." + error.field, error.reason) from None
+    found.pop("v", None)
+    return found
+
+
+def _check_version(version):
+    # Before all else: what else is there may be wrong by this version's rules only.
+    if isinstance(version, bool) or not isinstance(version, (int, float)):
+        return  # null, or for the table to refuse
+    if EXT_VERSION < version <= MAX_NUMBER and version == int(version):
+        raise FieldError(
+            "v",
+            "is %d, understood only by a newer Fieldhand (this one: up to %d); update the host, "
+            "then `fieldhand dead-letter replay --all`" % (version, EXT_VERSION),
+        )
+
+
+def _known(obj, path):
+    keys = _KEYS.get(path)
+    if keys is None or "*" in keys or not isinstance(obj, dict):
+        return obj
+    inner = path + "." if path else ""
+    found = {}
+    for key in obj:
+        if key in keys:
+            found[key] = _known(obj[key], inner + key)
+    return found
 
 
 def records(d, message, values, ext):

@@ -1,6 +1,7 @@
 """The quick way gives what `Dialect.decode` gives, or leaves it to it."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from fieldhand.quickread import QuickReading, Unsure
 from fieldhand.records import Reading
 from fieldproto.messages import Message
 from fieldproto.schema import Field
+from fieldproto.uplink import EXT_FIELDS
 
 QUICK = NAMES
 
@@ -46,6 +48,34 @@ def test_an_ordinary_reading_goes_the_quick_way(name):
     assert isinstance(reading, Reading) and reading.provenance.seq == 7 and reading.quantities
 
 
+@pytest.mark.parametrize("name", QUICK)
+def test_so_does_one_of_a_newer_firmware_with_keys_of_its_own(name):
+    inbound = Inbound([dialects.unbound(name)])
+    topic, payload = packet(name)[:2]
+    route = inbound._route(topic)
+    plain = route.quick.read(route.names, payload, 5.0)
+    obj = json.loads(payload)
+    obj["_fh"].update({"sky": "blue", "floor_dbm": -90, "": None, "ack.state": True})
+    payload = json.dumps(obj).encode()
+    assert route.quick.read(route.names, payload, 5.0) == plain
+    assert heard(slow(name), topic, payload) == [(route.name, plain)]
+
+
+RARE = sorted({field.name.split(".")[0] for field in EXT_FIELDS} - {*EXT, "also"})
+
+
+@pytest.mark.parametrize("key", RARE)
+@pytest.mark.parametrize("more", [{}, {"sky": 1}])
+def test_known_keys_that_are_rare_are_left_to_decode(key, more):
+    inbound = Inbound([dialects.unbound("farm")])
+    topic, payload = packet("farm")[:2]
+    obj = json.loads(payload)
+    obj["_fh"] |= {key: 1, **more}
+    route = inbound._route(topic)
+    with pytest.raises(Unsure):
+        route.quick.read(route.names, json.dumps(obj).encode(), 5.0)
+
+
 def test_a_table_with_what_is_not_known_here_has_no_quick_way():
     farm = dialects.unbound("farm")
     assert QuickReading.of(farm, farm.message("reply")) is None
@@ -73,6 +103,13 @@ ODD = st.one_of(
 )
 
 
+FUTURE = st.dictionaries(
+    st.sampled_from([*RARE, "also", "sky", "floor_dbm", "", "*", "ack.state", "x" * 300]),
+    st.one_of(st.sampled_from([None, 0, 1, 1.0, 2, 7, True, "1", math.nan, math.inf]), ODD),
+    max_size=3,
+)
+
+
 @st.composite
 def mutated(draw):
     name = draw(st.sampled_from(QUICK))
@@ -94,6 +131,8 @@ def mutated(draw):
             parent[draw(st.sampled_from(KEYS))] = parent.pop(path[-1])
         else:
             parent.pop(path[-1], None)
+    if isinstance(obj.get("_fh"), dict) and draw(st.booleans()):
+        obj["_fh"].update(draw(FUTURE))
     text = json.dumps(obj, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     if draw(st.integers(0, 4)) == 0:
         at = draw(st.integers(0, len(text)))
@@ -101,13 +140,16 @@ def mutated(draw):
     return name, topic, text
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 @given(mutated())
 def test_both_ways_agree_on_whatever_comes(case):
     name, topic, payload = case
     assert heard(Inbound([dialects.unbound(name)]), topic, payload) == heard(
         slow(name), topic, payload
     )
+
+
+PLAIN = b'"boot": "a", "seq": 1, "ms": 1, "q": "synced"'
 
 
 @pytest.mark.parametrize(
@@ -127,6 +169,18 @@ def test_both_ways_agree_on_whatever_comes(case):
         b'{"temperatureC": 1, "_fh": {}}',
         b'{"_fh": {"boot": "a", "seq": 1, "ms": 1, "q": "synced", "also": {"ph": 7}}}',
         b'{"temperatureC": 1, "\\ud800": 2}',
+        b'{"temperatureC": 1, "_fh": {%b, "sky": NaN}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "sky": [-Infinity]}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "sky": 1e400}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "sky": %b}}' % (PLAIN, b"9" * 4300),
+        b'{"temperatureC": 1, "_fh": {%b, "sky": %b}}' % (PLAIN, b"9" * 4301),
+        b'{"temperatureC": 1, "_fh": {%b, "sky": "\\ud800"}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "sky": [[[[[[[1]]]]]]]}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "sky": 1, "sky": 2}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "v": 1}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "v": 2}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "v": 2, "v": 1}}' % PLAIN,
+        b'{"temperatureC": 1, "_fh": {%b, "also": null, "sky": 1}}' % PLAIN,
         b'{"temperatureC": 0.1234567890123456789012345678901234567890}',
         b"[]",
         b"",
