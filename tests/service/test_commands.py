@@ -16,7 +16,7 @@ from postgres import Postgres
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import commands as commands_module
-from fieldhand.service import settings
+from fieldhand.service import moments, settings
 from fieldhand.service.app import create_app
 from fieldhand.service.deps import LOCAL, Caller, current_caller
 from fieldhand.service.service import Service
@@ -624,13 +624,14 @@ def test_an_answer_tells_that_what_was_being_sent_went_out(
 def blow(desk: Desk, wind: float | None, age_s: float = 0.0, ahead_s: float = 0.0) -> None:
     """A reading of the farm."""
     at = time.time() - age_s
+    told = int(at + ahead_s) if ahead_s else None
     quantities = {"soil_moisture": 53.1} | ({} if wind is None else {"wind_speed": wind})
     row = {
         "node_id": desk.node(FARM).id,
         "boot": "b",
         "seq": time.monotonic_ns(),
-        "at": at + ahead_s,
-        "time": None,
+        "at": moments.moment(told, at),
+        "time": told,
         "received": at,
         "quality": None,
         "quantities": quantities,

@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = json.loads((ROOT / "tests/schemas/telegraf.json").read_text())
 SCHEMA, DATA, TYPESCRIPT = "@grafana/schema@11.6.16", "@grafana/data@11.6.16", "typescript@5.9.3"
 URL = InfluxUrl.of("http://h:8086/?db=farm")
+# After the documents' times.
+RECEIVED = 1_795_000_000.0
 EXTRAS = {"seq": 7, "boot": "1-ab", "q": "synced", "also": {"soil_temperature": 18.5}}
 
 
@@ -145,7 +147,7 @@ def test_telegraf_makes_the_points_the_bridge_writes(name, topic, payload, extra
     if extras:
         payload = {**payload, "_fh": EXTRAS}
     (record,) = dialects.load(name).decode(topic, json.dumps(payload).encode())
-    point = waiting(from_record(record, 0.0))
+    point = waiting(from_record(record, RECEIVED))
     measurement, tags, fields, when = parsed(input_of(topic), topic, payload)
     assert measurement == point.dialect
     assert tags == dict(point.tags)

@@ -22,7 +22,9 @@ from fieldhand.service.store.nodes import NodeRow
 WAIT_S = 20.0
 
 
-def reading(node="pool-1", org="org-123", time="2026-01-01T00:00:00Z"):
+def reading(
+    node="pool-1", org="org-123", time="2026-01-01T00:00:00Z", received=1_767_225_601.5
+):
     """A reading as the document of the DESE pools has it."""
     sensors = {"ph": 7.2, "chlorine": 1.5, "temperature": 25.3, "orp": 650}
     metadata = {"battery": 85, "signal_strength": -65, "firmware_version": "1.0.0"}
@@ -34,7 +36,7 @@ def reading(node="pool-1", org="org-123", time="2026-01-01T00:00:00Z"):
     ).encode()
     topic = f"devices/{org}/{node}/telemetry"
     (record,) = dialects.load("dese").decode(topic, payload)
-    return from_record(record, 1_767_225_601.5)
+    return from_record(record, received)
 
 
 def arrived(*found) -> list[Arrival]:
@@ -55,6 +57,12 @@ def test_a_line_of_line_protocol():
         "dese,node=pool-1,org=org-123 battery_level=85,chlorine=1.5,orp=650,ph=7.2,"
         "signal_strength=-65,water_temperature=25.3 1767225600000"
     )
+
+
+def test_a_time_that_cannot_be_is_that_of_the_arrival():
+    """Else it would be the last point of all for ever."""
+    assert line(waiting(reading(time="2099-01-01T00:00:00Z"))).endswith(" 1767225601500")
+    assert line(waiting(reading(time="2026-01-01T00:00:30Z"))).endswith(" 1767225630000")
 
 
 def test_readings_of_a_fleet_are_in_influxdb(influx: InfluxDB, base: str, tmp_path):
@@ -119,10 +127,12 @@ def test_an_outage_is_waited_for_and_what_finds_no_room_is_counted(influx: Influ
 def test_what_influxdb_will_not_have_is_counted_and_holds_nothing_up(influx: InfluxDB, base: str):
     # Of two in one write the older is beyond what the database keeps.
     influx.query(f'CREATE RETENTION POLICY "short" ON "{base}" DURATION 1h REPLICATION 1 DEFAULT')
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = time.time()
+    told = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     bridge = InfluxBridge(f"{influx.url}/?db={base}")
     bridge.start()
-    bridge.committed(arrived(reading(time="2020-01-01T00:00:00Z"), reading(time=now)))
+    old = reading(time="2020-01-01T00:00:00Z", received=now)
+    bridge.committed(arrived(old, reading(time=told, received=now)))
     bridge.stop()
     assert (bridge.counts["refused"], bridge.counts["written"]) == (1, 1)
     assert len(influx.rows("dese", base)) == 1

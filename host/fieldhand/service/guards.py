@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from fieldhand.errors import FieldhandError
 from fieldhand.records import Reading
+from fieldhand.service import moments
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import readings
@@ -24,8 +25,6 @@ from fieldhand.service.store.nodes import NodeRow
 WIND_LIMIT_KMH = 20.0
 # Readings looked through for one with the wind in it: it is an optional field.
 LOOKED_THROUGH = 50
-# A clock may be ahead by as much, in s; a reading from further ahead says nothing of the wind now.
-AHEAD_S = 60.0
 QUANTITY = "wind_speed"
 
 
@@ -53,9 +52,9 @@ class Winds:
             event = arrival.event
             if isinstance(event, Reading) and event.dialect == "farm":
                 wind = event.quantities.get(QUANTITY)
-                if wind is not None:
-                    at = _measured(event.time, event.received_at)
-                    if at is not None and at >= self._last.get(arrival.node.id, (at,))[0]:
+                if wind is not None and moments.credible(event.time, event.received_at):
+                    at = moments.moment(event.time, event.received_at)
+                    if at >= self._last.get(arrival.node.id, (at,))[0]:
                         self._last[arrival.node.id] = (at, wind)
 
     def of(self, node: NodeRow) -> tuple[float, float] | None:
@@ -83,14 +82,11 @@ def _too_windy(
     connection: sa.Connection, settings: ServiceSettings, winds: Winds, node: NodeRow, now: float
 ) -> str | None:
     known = [winds.of(node)]
-    rows = readings.history(
-        connection, node.id, until=now + AHEAD_S, limit=LOOKED_THROUGH, newest_first=True
-    )
-    for row in rows:
+    for row in readings.history(connection, node.id, limit=LOOKED_THROUGH, newest_first=True):
         wind = row["quantities"].get(QUANTITY)
-        at = _measured(row["at"], row["received"])
-        if wind is not None and at is not None:
-            known.append((at, wind))
+        # One whose clock is wrong may have waited on the node: it does not tell of the wind now.
+        if wind is not None and moments.credible(row["time"], row["received"]):
+            known.append((row["at"], wind))
     last = max((one for one in known if one is not None), default=None)
     if last is None:
         return _unknown(settings, "the wind is not known: no reading has it")
@@ -100,16 +96,6 @@ def _too_windy(
     if wind > WIND_LIMIT_KMH:
         return f"wind {wind:g} km/h is above {WIND_LIMIT_KMH:g} km/h"
     return None
-
-
-def _measured(at: float | None, received: float) -> float | None:
-    """When, in Unix seconds: of a clock that is ahead only the arrival is to be believed.
-
-    None for one that is far ahead.
-    """
-    if at is None:
-        return received
-    return None if at > received + AHEAD_S else min(at, received)
 
 
 def _unknown(settings: ServiceSettings, why: str) -> str | None:

@@ -20,7 +20,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from fieldhand.records import Event, as_dict
+from fieldhand.records import Alert, Event, NodeEvent, Reading, as_dict
+from fieldhand.service import moments
 from fieldhand.service.store.nodes import NodeRow
 
 # Events between the threads that publish and the loop that hands them out.
@@ -79,8 +80,10 @@ class LiveEvent:
 
 
 def live(event: Event, node: NodeRow | None, stored: bool = True) -> LiveEvent:
-    """The live form of an event."""
+    """The live form of an event; `at` is where it stands in history."""
     data = as_dict(event)
+    if isinstance(event, (Reading, Alert, NodeEvent)):
+        data["at"] = moments.moment(event.time, event.received_at)
     return LiveEvent(data["kind"], data, node, event, stored)
 
 

@@ -29,6 +29,7 @@ from influxdb_client.rest import ApiException
 
 from fieldhand.influxurl import InfluxUrl
 from fieldhand.records import Reading
+from fieldhand.service import moments
 from fieldhand.service.arrivals import Arrival
 
 # Points of one write, and how long the first of them waits for others.
@@ -237,7 +238,9 @@ class InfluxBridge:
 
 def waiting(reading: Reading) -> Waiting:
     """A reading as it waits."""
-    at = reading.received_at if reading.time is None else float(reading.time)
+    # The node's own time, even if a little ahead: points of one moment would be one.
+    told = reading.time if moments.credible(reading.time, reading.received_at) else None
+    at = reading.received_at if told is None else float(told)
     tags = (("node", reading.node), *sorted(reading.tenant.items()))
     fields = tuple((name, float(value)) for name, value in reading.quantities.items())
     return Waiting(reading.dialect, tags, fields, int(at * 1000))

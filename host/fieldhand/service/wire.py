@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from fieldhand import dialects
 from fieldhand.records import Heard, Reading, Status
+from fieldhand.service import moments
 from fieldhand.service.hub import PING, LiveEvent
 from fieldproto.messages import Message
 from fieldproto.schema import Field, FieldError, put_wild, write
@@ -86,8 +87,8 @@ def _placed(found: dict[str, Any], wild: Field | None, name: str, value: Any) ->
 
 
 def timestamp(event: Heard) -> str:
-    """When it was, or, where the node's clock was not set, when it came: ISO 8601, UTC."""
-    return format_utc(int(event.received_at if event.time is None else event.time))
+    """When it was, as far as one can tell: ISO 8601, UTC."""
+    return format_utc(int(moments.moment(event.time, event.received_at)))
 
 
 @lru_cache(KEPT_TEXTS)

@@ -258,6 +258,7 @@ class Writer:
         every = self._settings.store_every.get(reading.dialect)
         if not every:
             return True
+        # By the node's own clock, even a wrong one: a backlog comes all at once.
         at = reading.received_at if reading.time is None else float(reading.time)
         last = kept.get(node.id)
         if last is not None and 0 <= at - last < every:

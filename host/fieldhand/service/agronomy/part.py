@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from fieldhand.errors import FieldhandError
 from fieldhand.records import Reading
+from fieldhand.service import moments
 from fieldhand.service.agronomy import observing
 from fieldhand.service.agronomy.analysis import analyse
 from fieldhand.service.agronomy.results import Analysis
@@ -128,8 +129,7 @@ class Agronomy:
         row = readings.latest(connection, [node.id]).get(node.id)
         if row is None:
             return None
-        # Of a clock that is ahead only the time of arrival is to be believed.
-        at = min(row["at"], row["received"])
+        at = row["at"]
         hours = observing.window(connection, self._service.database, node.id, at, None)
         return analyse(
             observing.observe(
@@ -188,7 +188,7 @@ class Agronomy:
                 self._changed.wait_for(lambda: self._stopping, RETRY_S)
 
     def _analyse(self, node: NodeRow, reading: Reading) -> Analysis:
-        at = min(_at(reading), reading.received_at)
+        at = _at(reading)
         with self._service.database.reading() as connection:
             hours = self._hours(connection, node.id, at)
             known = observing.observe(
@@ -226,4 +226,4 @@ class Agronomy:
 
 
 def _at(reading: Reading) -> float:
-    return reading.received_at if reading.time is None else float(reading.time)
+    return moments.moment(reading.time, reading.received_at)

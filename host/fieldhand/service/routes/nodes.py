@@ -70,7 +70,10 @@ class StatusOut(BaseModel):
 
 
 class ReadingOut(BaseModel):
-    """A reading. `at` orders history: the node's own `time`, else when it was `received`."""
+    """A reading. `at` orders history: the node's own `time`, or when it was `received`.
+
+    That is where the node's clock was not set or is ahead: nothing comes before it was measured.
+    """
 
     model_config = _example(_READING)
 
@@ -231,7 +234,7 @@ def change_node(
 
 @router.get("/nodes/{node_id}/latest", summary="A node's newest reading")
 def latest_reading(node: NodeDep, connection: ReadDb) -> ReadingOut | None:
-    """By the node's own time; null when there is none."""
+    """The last in history, which is ordered by `at`; null when there is none."""
     found = readings.latest(connection, [node.id])
     return ReadingOut(**found[node.id]) if node.id in found else None
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from fieldhand.ranges import Ranges
 from fieldhand.received import KEPT_BOOTS, BootRecord, waiting
+from fieldhand.service.moments import AHEAD_S
 from fieldhand.service.store import schema
 from fieldhand.service.store.nodes import NodeRow
 
@@ -101,9 +102,10 @@ def _is(table: Any, node_id: int, boot: Any, seq: Any) -> Any:
 
 
 def _time(table: Any) -> Any:
-    """The node's time, unless its clock was not set."""
+    """The node's time, unless its clock was not set or, as `at` tells, cannot have been right."""
     unknown = sa.func.coalesce(table.c.quality, "") == "unknown"
-    return sa.case((unknown, None), else_=table.c.time)
+    wrong = sa.func.abs(table.c.at - table.c.time) > AHEAD_S
+    return sa.case((sa.or_(unknown, wrong), None), else_=table.c.time)
 
 
 def _record(boot: str, rows: Sequence[Any]) -> BootRecord:

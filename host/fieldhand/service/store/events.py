@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fieldhand.records import Alert, NodeEvent
+from fieldhand.service import moments
 from fieldhand.service.store import schema
 from fieldhand.service.store.readings import MAX_ROWS, Key
 
@@ -21,7 +22,7 @@ def row_of(node_id: int, key: Key, event: Alert | NodeEvent) -> dict[str, Any]:
         "kind": "alert" if isinstance(event, Alert) else "event",
         "boot": key.boot,
         "seq": key.seq,
-        "at": event.received_at if event.time is None else float(event.time),
+        "at": moments.moment(event.time, event.received_at),
         "time": event.time,
         "received": event.received_at,
         "state": None,

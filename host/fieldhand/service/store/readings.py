@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from fieldhand.records import Alert, NodeEvent, Reading, Reply
+from fieldhand.service import moments
 from fieldhand.service.store import schema
 from fieldhand.service.store.database import Database
 
@@ -55,13 +56,12 @@ def came_before(connection: sa.Connection, node_id: int, key: Key, within_s: flo
 
 def row_of(node_id: int, key: Key, reading: Reading) -> dict[str, Any]:
     """A reading as a row of the table."""
-    time = reading.time
     return {
         "node_id": node_id,
         "boot": key.boot,
         "seq": key.seq,
-        "at": reading.received_at if time is None else float(time),
-        "time": time,
+        "at": moments.moment(reading.time, reading.received_at),
+        "time": reading.time,
         "received": reading.received_at,
         "quality": reading.provenance.quality,
         "quantities": dict(reading.quantities),
@@ -131,7 +131,7 @@ def history(
 
 
 def latest(connection: sa.Connection, node_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """The newest reading of each node that has one."""
+    """The newest reading, by (at, id), of each node that has one."""
     table = schema.reading
     last = (
         sa.select(table.c.id)

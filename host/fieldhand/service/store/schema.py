@@ -1,7 +1,8 @@
 """The tables, in types that mean the same on SQLite and PostgreSQL.
 
 Times are Unix seconds (float), `start` of a rollup whole ones. A column `at` is what history is
-ordered by: the node's own time, or when it came in where the node's clock was not set.
+ordered by: the node's own time, or when it came in where the node's clock was not set or is ahead
+(see `fieldhand.service.moments`). `time` is the node's own, whatever it said.
 
 To change a table, change it here and run `python tools/migration.py`: see there.
 """

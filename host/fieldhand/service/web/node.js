@@ -77,7 +77,7 @@ export async function nodeView(root, context, id) {
   function onLive({ kind, data }) {
     if (!data.retained && data.received_at) node.last_heard = data.received_at;
     if (kind === "reading") {
-      const at = data.time ?? data.received_at;
+      const { at } = data;
       if (!node.reading || at >= node.reading.at) {
         node.reading = { at, received: data.received_at, quantities: data.quantities };
         announce(`New reading: ${Object.entries(data.quantities)
@@ -93,7 +93,7 @@ export async function nodeView(root, context, id) {
     else if (kind === "alert" || kind === "event") {
       const name = kind === "alert" ? data.severity : data.event;
       if (kind === "alert") announce(`Alert: ${data.message}`);
-      log.add({ ...data, name, at: data.time ?? data.received_at, data: data.data ?? {} });
+      log.add({ ...data, name, data: data.data ?? {} });
     }
     draw();
   }

@@ -219,14 +219,13 @@ export async function overview(root, context) {
     }
     if (kind === "reading") {
       // A backlog may come after what is newer.
-      const at = data.time ?? data.received_at;
-      if (!row.node.reading || at >= row.node.reading.at) {
-        row.node.reading = { at, received: data.received_at, quantities: data.quantities };
+      if (!row.node.reading || data.at >= row.node.reading.at) {
+        row.node.reading = { at: data.at, received: data.received_at, quantities: data.quantities };
       }
     } else if (kind === "status") {
       row.node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
     } else {
-      note(data.node_id, { ...data, name: data.severity, at: data.received_at }, true);
+      note(data.node_id, { ...data, name: data.severity }, true);
       row.alerts = openAlerts(events.get(data.node_id));
     }
     if (!data.retained) row.node.last_heard = data.received_at;
