@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, credentials, mpy, nodefile, paths, pinrules
-from fieldhand.boards import Board
+from fieldhand import boards, credentials, mpy, nodefile, paths
+from fieldhand.boards import Board, pinrules
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.esp import ImageError, layouts, littlefs, nvs
 from fieldhand.esp import partitions as esp_partitions

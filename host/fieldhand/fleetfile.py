@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import boards, fleetsensors, pinrules, secretref
+from fieldhand import boards, fleetsensors, secretref
 from fieldhand import dialects as dialect_table
+from fieldhand.boards import pinrules
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.secretref import Secret
 from fieldhand.tomltable import Table

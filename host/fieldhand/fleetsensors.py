@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fieldhand import dialects as dialect_table
-from fieldhand import pinrules
-from fieldhand.boards import Board
+from fieldhand.boards import Board, pinrules
 from fieldhand.errors import did_you_mean
 from fieldhand.tomltable import Table
 from fieldproto import sensortypes

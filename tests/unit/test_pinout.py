@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fieldhand import boards, fleetfile, pinout, pinrules
+from fieldhand import boards, fleetfile
+from fieldhand.boards import pinout, pinrules
 
 SVG = "{http://www.w3.org/2000/svg}"
 # The relay's name has what XML and HTML would take for theirs.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import boards, build, fleetfile, pinrules
+from fieldhand import boards, build, fleetfile
+from fieldhand.boards import pinrules
 from fieldhand.errors import ConfigError
 
 ANALOG = '{{ type = "analog", quantity = "{}", pin = {}, raw = [0, 4095], value = [0, 100] }}'

@@ -63,7 +63,8 @@ def show(name: str, node: str | None, file: Path | None, svg: Path | None, as_js
     With --node what that node has there, else the board's defaults. A node made for another board
     may be drawn too: what would not work here is said on stderr.
     """
-    from fieldhand import boards, pinout, pinrules
+    from fieldhand import boards
+    from fieldhand.boards import pinout, pinrules
     from fieldhand.errors import FieldhandError, UnknownNode
 
     if as_json and svg is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fieldhand.boards import Board
+from fieldhand.boards.board import Board
 from fieldproto import sensortypes
 from fieldproto.sensortable import TYPES
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from fieldhand.boards import Board, HeaderPin
-from fieldhand.pinrules import Use
+from fieldhand.boards.board import Board, HeaderPin
+from fieldhand.boards.pinrules import Use
 
 # Role: what it is called in the drawing. The first five are kinds of `Use`.
 ROLES = {
