@@ -8,7 +8,8 @@ from typing import Any
 
 from mosquitto import Mosquitto
 
-from fieldhand import Fleet, build, fleetfile, shrink, template
+from fieldhand import Fleet, fleetfile, shrink
+from fieldhand.fleetfile import template
 from fieldhand.records import Reading
 from fieldhand.sim import Simulator
 
@@ -24,7 +25,7 @@ def figures(broker: Mosquitto) -> dict[str, dict[str, float]]:
     """{"node": ..., "command": ...}: bytes and milliseconds."""
     file = fleetfile.check(tomllib.loads(template.FLEET_TOML), Path("bench.toml"))
     at = ("127.0.0.1", broker.port)
-    config = build.node_json(file, file.nodes[MEASURED], broker=at)
+    config = fleetfile.node_json(file, file.nodes[MEASURED], broker=at)
     config["sensors"] = [entry for entry in config["sensors"] if entry["type"] == "analog"]
     program = MAIN.read_text("utf-8")
     kept = frozenset(shrink.words(program))  # it asks for the firmware's parts by name
@@ -47,7 +48,7 @@ def figures(broker: Mosquitto) -> dict[str, dict[str, float]]:
         late = sorted((received[seq] - taken[seq]) * 1e3 for seq in taken if seq in received)
         heap = next(w for w in lines if w[0] == "HEAP")
         with fleet.statuses(COMMANDED) as births:
-            simulator.add(build.node_json(file, file.nodes[COMMANDED], broker=at)).start()
+            simulator.add(fleetfile.node_json(file, file.nodes[COMMANDED], broker=at)).start()
             births.get(WAIT_S)
         trips = [_trip(fleet, index) for index in range(COMMANDS)]
     return {
@@ -74,7 +75,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def smallest_heap(at: tuple[str, int], file: Any) -> int:
     """The smallest -X heapsize, in kB, at which the whole example node starts and keeps going."""
-    config = build.node_json(file, file.nodes[MEASURED], broker=at)
+    config = fleetfile.node_json(file, file.nodes[MEASURED], broker=at)
     config["interval_ms"] = 1000
     for size in HEAPS_K:
         if _runs(at, config, f"{size}k"):

@@ -11,7 +11,8 @@ from pathlib import Path
 from mosquitto import Mosquitto
 from slow_wire import SlowWire
 
-from fieldhand import Fleet, build, fleetfile, paths, template
+from fieldhand import Fleet, fleetfile, paths
+from fieldhand.fleetfile import template
 from fieldhand.sim import Simulator
 
 TOOLS = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ def drain(broker: Mosquitto) -> float:
         Fleet(broker=("127.0.0.1", broker.port), nodes=file.nodes, received=False) as fleet,
         fleet.readings(NODE) as readings,
     ):
-        config = build.node_json(file, file.nodes[NODE], broker=("127.0.0.1", wire.port))
+        config = fleetfile.node_json(file, file.nodes[NODE], broker=("127.0.0.1", wire.port))
         node = simulator.add(config)
         fill(node.flash, QUEUED)
         node.start()

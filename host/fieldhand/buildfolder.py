@@ -24,7 +24,7 @@ from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, littlefs, nvs
 from fieldhand.esp import image as esp_image
 from fieldhand.esp.image import MicroPythonImage
-from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldhand.fleetfile import FleetFile, NodeConfig, node_json
 from fieldhand.heapestimate import Estimate
 from fieldhand.imagestore import Stored
 
@@ -114,7 +114,7 @@ def make(
     ]
     if found is not None:
         usage.insert(0, Usage("program", found.program_size, found.program.size))
-    settings = build.node_json(file, node)
+    settings = node_json(file, node)
     warnings = build.warnings(node)
     heap = None
     if found is None or not build.is_frozen(found):

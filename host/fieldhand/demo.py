@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import build, fleetfile, template
+from fieldhand import fleetfile
 from fieldhand.broker import Broker
 from fieldhand.client import Fleet
 from fieldhand.errors import FieldhandError
+from fieldhand.fleetfile import template
 from fieldhand.records import Reading, Status
 from fieldhand.sim import Simulator
 from fieldhand.sim.node import Node
@@ -53,7 +54,7 @@ def stage() -> Iterator[Stage]:
     with Broker() as broker, Simulator(broker=("127.0.0.1", broker.port)) as simulator:
         nodes = {}
         for name, declared in file.nodes.items():
-            config = build.node_json(file, declared, broker=("127.0.0.1", broker.port))
+            config = fleetfile.node_json(file, declared, broker=("127.0.0.1", broker.port))
             config["interval_ms"] = INTERVAL_MS
             config["status_interval_ms"] = STATUS_INTERVAL_MS
             config["broker"]["keepalive_s"] = KEEPALIVE_S

@@ -152,13 +152,13 @@ _LOCAL = ("sample_us", "encode_us", "flash_write_us", "flash_read_us", "gc_us", 
 
 def measure_simulated(file: FleetFile, config: NodeConfig) -> Measured:
     """The same on a simulated node and a broker in this process. Raises MissingPart."""
-    from fieldhand import build
     from fieldhand.broker import Broker
+    from fieldhand.fleetfile import node_json
     from fieldhand.sim import Simulator
     from fieldhand.simexec import SimulatedExecutor
 
     with Broker() as broker, Simulator(broker=(broker.host, broker.port)) as simulator:
-        settings = build.node_json(file, config, broker=(broker.host, broker.port), for_check=True)
+        settings = node_json(file, config, broker=(broker.host, broker.port), for_check=True)
         return measure(SimulatedExecutor(simulator, settings), config)
 
 

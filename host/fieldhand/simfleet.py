@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldhand import boards, build, credentials, fleetfile, paths, template
-from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldhand import boards, credentials, fleetfile, paths
+from fieldhand.fleetfile import FleetFile, NodeConfig, template
 
 if TYPE_CHECKING:
     from fieldhand.sim import Node
@@ -51,7 +51,7 @@ def running(
     with Simulator(broker=broker) as simulator:
         nodes = [
             simulator.add(
-                build.node_json(file, node, broker=broker),
+                fleetfile.node_json(file, node, broker=broker),
                 chip=_chip(node),
                 nvs={"fieldhand": _login(file, node)} if log_in else None,
             )

@@ -12,7 +12,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from fieldhand import build, fleetfile, template
+from fieldhand import fleetfile
+from fieldhand.fleetfile import template
 from fieldhand.sim import Simulator
 
 # node of the example fleet -> its dialect
@@ -29,7 +30,7 @@ WAIT_S = 20.0
 def example(name: str, port: int, **changes: Any) -> dict[str, Any]:
     """node.json of a node of the example fleet, quick enough for a test."""
     file = fleetfile.check(tomllib.loads(template.FLEET_TOML), Path("example.toml"))
-    config = build.node_json(file, file.nodes[name], broker=("127.0.0.1", port))
+    config = fleetfile.node_json(file, file.nodes[name], broker=("127.0.0.1", port))
     config.update(interval_ms=1000, status_interval_ms=5000)
     config["broker"]["keepalive_s"] = 5
     config.update(changes)

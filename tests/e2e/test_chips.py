@@ -7,7 +7,7 @@ import pytest
 from e2e.nodes import Backend, running
 from mosquitto import Mosquitto
 
-from fieldhand import boards, build, fleetfile
+from fieldhand import boards, fleetfile
 
 FLEET = """
 [wifi]
@@ -37,7 +37,7 @@ def test_a_node_measures_and_waters_on_its_own_chips_pins(
     text = FLEET.format(board=board, pump=pump, meter=meter)
     file = fleetfile.check(tomllib.loads(text), Path("fleet.toml"))
     port = own_mosquitto.port
-    config = build.node_json(file, file.nodes["greenhouse"], broker=("127.0.0.1", port))
+    config = fleetfile.node_json(file, file.nodes["greenhouse"], broker=("127.0.0.1", port))
     with running(port, config, chip=boards.load(board).chip, heap="300k") as (node,):
         reading = heard.wait("devices/greenhouse/data")
         assert reading["temperatureC"] > 0 and "luminosityPct" in reading

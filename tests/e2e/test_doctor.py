@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from mosquitto import Mosquitto
 
-from fieldhand import build, fleetfile, scripts, template
+from fieldhand import fleetfile, scripts
 from fieldhand.connection import BrokerAddress
 from fieldhand.doctor import CHECKS, Finding, Patient, cable, checks, examine, remote
+from fieldhand.fleetfile import template
 from fieldhand.sim import Simulator
 from fieldhand.simexec import SimulatedExecutor
 
@@ -44,7 +45,7 @@ class Ward:
         self.file = fleetfile.check(tomllib.loads(text), Path("example.toml"))
         self.config = self.file.nodes[name]
         self.simulator = simulator
-        settings = build.node_json(self.file, self.config, broker=(broker.host, broker.port))
+        settings = fleetfile.node_json(self.file, self.config, broker=(broker.host, broker.port))
         self.executor = SimulatedExecutor(simulator, settings)
         self.node = self.executor.node
         self.settings: dict[str, Any] = json.loads(self._file("node.json").read_text())
@@ -590,7 +591,7 @@ def test_a_node_over_mqtt(mosquitto, tmp_path):
     text = template.FLEET_TOML.replace("port = 1883", f"port = {mosquitto.port}")
     file = fleetfile.check(tomllib.loads(text), tmp_path / "fleet.toml")
     config = file.nodes["greenhouse"]
-    settings = build.node_json(file, config, broker=(mosquitto.host, mosquitto.port))
+    settings = fleetfile.node_json(file, config, broker=(mosquitto.host, mosquitto.port))
     address = file.broker.address()
     with Simulator(broker=(mosquitto.host, mosquitto.port)) as simulator:
         node = simulator.add(settings | {"interval_ms": 1000, "status_interval_ms": 1000})

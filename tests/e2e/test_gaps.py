@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from e2e.nodes import WAIT_S, backend, example, running
 
-from fieldhand import fleetfile, gaps, template
+from fieldhand import fleetfile, gaps
 from fieldhand.client import Fleet
+from fieldhand.fleetfile import template
 from fieldhand.received import StoreError
 
 ROOT = Path(__file__).parents[2]

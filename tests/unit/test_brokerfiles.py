@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import brokerfiles, credentials, fleetfile, template
+from fieldhand import brokerfiles, credentials, fleetfile
 from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.fleetfile import template
 
 BROKER = """[broker]
 user = "host"

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from fakes import esp_images
 
-from fieldhand import boards, build, buildfolder, fleetfile, heapestimate, mpy, paths, template
+from fieldhand import boards, build, buildfolder, fleetfile, heapestimate, mpy, paths
 from fieldhand.cli import main
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, image, littlefs, nvs, partitions
-from fieldhand.fleetfile import FleetFile
+from fieldhand.fleetfile import FleetFile, template
 
 ROOT = Path(__file__).resolve().parents[2]
 MB = 1 << 20
@@ -359,7 +359,7 @@ def measured() -> dict[str, int]:
 def test_the_estimate_of_the_heap_is_as_good_as_it_says(file: FleetFile) -> None:
     assert set(measured()) == set(file.nodes)
     for name, kilobytes in measured().items():
-        settings = build.node_json(file, file.nodes[name], for_check=True)
+        settings = fleetfile.node_json(file, file.nodes[name], for_check=True)
         found = heapestimate.estimate(settings, "esp32")
         assert abs(found.heap - (kilobytes << 10)) < found.error, (
             f"{name}: about {found.heap >> 10} kB, measured {kilobytes}: fit heapestimate.py anew"
@@ -367,7 +367,7 @@ def test_the_estimate_of_the_heap_is_as_good_as_it_says(file: FleetFile) -> None
 
 
 def test_a_part_that_is_there_costs_and_one_that_is_not_does_not(file: FleetFile) -> None:
-    settings = build.node_json(file, file.nodes["01"], for_check=True)
+    settings = fleetfile.node_json(file, file.nodes["01"], for_check=True)
     plain = heapestimate.loaded(settings)
     assert {"fieldnode/node", "fieldnode/sensors/dht", "fieldproto/encoding"} <= plain
     assert not {"fieldnode/runs", "fieldnode/dosing", "fieldnode/sensors/ezo"} & plain

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fieldhand import bulk, credentials, fleetfile, template
+from fieldhand import bulk, credentials, fleetfile
 from fieldhand.cli import cli, main
 from fieldhand.errors import ConfigError
+from fieldhand.fleetfile import template
 
 
 @pytest.fixture

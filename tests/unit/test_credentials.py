@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import build, credentials, fleetfile, pairing, template
+from fieldhand import build, credentials, fleetfile, pairing
 from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.fleetfile import template
 
 FLEET = """
 [broker]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import build, fleetfile, template
+from fieldhand import build, fleetfile
 from fieldhand.errors import ConfigError
+from fieldhand.fleetfile import template
 
 PATH = Path("fleet.toml")
 
@@ -36,7 +37,7 @@ def test_the_template_has_one_node_of_each_dialect():
     file = check(template.FLEET_TOML)
     assert sorted(node.dialect for node in file.nodes.values()) == sorted(dialects.names())
     for node in file.nodes.values():
-        assert build.node_json(file, node, for_check=True)["node"] == node.name
+        assert fleetfile.node_json(file, node, for_check=True)["node"] == node.name
         assert build.warnings(node) == []
 
 
@@ -211,25 +212,25 @@ def test_a_missing_file_says_how_to_get_one(tmp_path):
 def test_node_json_has_no_secret_and_a_bus_only_where_one_is_needed(monkeypatch):
     monkeypatch.setenv("WIFI_PASSWORD", "hunter2")
     file = check(template.FLEET_TOML)
-    pool = build.node_json(file, file.nodes["pool"], broker=("10.0.0.2", 1884))
+    pool = fleetfile.node_json(file, file.nodes["pool"], broker=("10.0.0.2", 1884))
     assert "hunter2" not in str(pool)
     assert pool["wifi"] == {"ssid": "field"}
     assert (pool["broker"]["host"], pool["broker"]["port"]) == ("10.0.0.2", 1884)
     assert pool["i2c"] == {"scl": 22, "sda": 21}
     band = {"min": 7.0, "max": 7.8, "hysteresis": 0.1, "hold_s": 60, "severity": "warning"}
     assert pool["alerts"] == {"ph": band}
-    assert "i2c" not in build.node_json(file, file.nodes["01"], for_check=True)
+    assert "i2c" not in fleetfile.node_json(file, file.nodes["01"], for_check=True)
 
 
 def test_a_real_board_is_not_sent_to_loopback_nor_without_wifi():
     with pytest.raises(ConfigError, match="node_host: a node on a real board cannot reach"):
         file = check('[wifi]\nssid = "x"' + NODE)
-        build.node_json(file, file.nodes["a"])
+        fleetfile.node_json(file, file.nodes["a"])
     with pytest.raises(ConfigError, match=r"\[wifi\]: is required"):
         file = check('[broker]\nnode_host = "10.0.0.2"' + NODE)
-        build.node_json(file, file.nodes["a"])
+        fleetfile.node_json(file, file.nodes["a"])
     file = check('[broker]\nnode_host = "10.0.0.2"\n[wifi]\nssid = "x"' + NODE)
-    assert build.node_json(file, file.nodes["a"])["broker"]["host"] == "10.0.0.2"
+    assert fleetfile.node_json(file, file.nodes["a"])["broker"]["host"] == "10.0.0.2"
 
 
 def test_a_strapping_pin_under_a_sensor_is_warned_of():
@@ -247,8 +248,8 @@ def test_tls_takes_its_port_and_its_certificate(tmp_path):
     file = fleetfile.load(path)
     assert file.broker.port == 8883
     assert file.broker.tls_ca == os.path.join(tmp_path, "ca.pem")
-    assert build.node_json(file, file.nodes["a"], for_check=True)["broker"]["tls"] == {
-        "ca": build.CA_ON_NODE
+    assert fleetfile.node_json(file, file.nodes["a"], for_check=True)["broker"]["tls"] == {
+        "ca": fleetfile.CA_ON_NODE
     }
 
 

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from fieldhand import fleetfile, gaps, template
+from fieldhand import fleetfile, gaps
 from fieldhand.cli import main
+from fieldhand.fleetfile import template
 from fieldhand.gaps import BEFORE_RECORD, Gap, NoRecord, UnheardBoots
 from fieldhand.ranges import Ranges, Span
 from fieldhand.received import (

@@ -14,8 +14,9 @@ from typing import Any
 import package_json
 import pytest
 
-from fieldhand import mpy, paths, template
+from fieldhand import mpy, paths
 from fieldhand.cli import main
+from fieldhand.fleetfile import template
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRMWARE = ROOT / "firmware"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import boards, build, fleetfile
+from fieldhand import boards, fleetfile
 from fieldhand.boards import pinrules
 from fieldhand.errors import ConfigError
 
@@ -292,7 +292,7 @@ def test_a_node_on_each_chip_makes_a_valid_node_json():
         file = fleetfile.FleetFile(
             Path("fleet.toml"), fleetfile.BrokerConfig(), None, "ntp", {"a": made}
         )
-        settings = build.node_json(file, made, for_check=True)
+        settings = fleetfile.node_json(file, made, for_check=True)
         assert settings["actuators"][0]["pin"] == pin and "led" not in settings
 
 

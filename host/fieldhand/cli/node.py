@@ -43,11 +43,11 @@ def list_(file: Path | None, as_json: bool) -> None:
 @json_option
 def show(name: str, file: Path | None, as_json: bool) -> None:
     """Show a node: sensors, actuators, topics and commands."""
-    from fieldhand import build, dialects, parameters
+    from fieldhand import dialects, fleetfile, parameters
 
     fleet = need_file(file)
     config = _find(fleet, name)
-    settings = build.node_json(fleet, config, for_check=True)
+    settings = fleetfile.node_json(fleet, config, for_check=True)
     dialect = dialects.load(config.dialect, config.options)
     topics = {m.name: dialect.topic(m, name) for m in dialect.messages if m.kind != "broker"}
     commands = {c.name: [parameters.describe(f) for f in c.params] for c in dialect.commands}

@@ -15,7 +15,7 @@ from fieldhand.cli.common import emit, json_option, note
 @json_option
 def init(folder: Path, as_json: bool) -> None:
     """Write a commented fleet.toml with five example nodes into FOLDER."""
-    from fieldhand import template
+    from fieldhand.fleetfile import template
 
     written = template.write(folder)
     if as_json:

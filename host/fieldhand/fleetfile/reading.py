@@ -14,94 +14,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fieldhand import boards, fleetsensors, secretref
+from fieldhand import boards
 from fieldhand import dialects as dialect_table
 from fieldhand.boards import pinrules
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
-from fieldhand.secretref import Secret
+from fieldhand.fleetfile import secretref, sensors
+from fieldhand.fleetfile.config import BrokerConfig, FleetFile, NodeConfig, WifiConfig
+from fieldhand.fleetfile.nodejson import node_json
+from fieldhand.fleetfile.secretref import Secret
 from fieldhand.tomltable import Table
 from fieldproto.controlconfig import DOSING_FIELDS, SCHEDULE_FIELDS
-
-if TYPE_CHECKING:
-    from fieldhand.connection import BrokerAddress
 
 DEFAULT_NAME = "fleet.toml"
 MAX_BYTES = 1_000_000
 MAX_NODE_NAME = 64
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-@dataclass(frozen=True)
-class BrokerConfig:
-    """[broker]. `node_host` is the address by which the nodes reach it."""
-
-    host: str = "127.0.0.1"
-    port: int = 1883
-    node_host: str = "127.0.0.1"
-    user: str | None = None
-    secret: Secret | None = None
-    tls_ca: str | None = None
-    keepalive_s: int = 60
-
-    def address(self) -> BrokerAddress:
-        """For a client on this host, the password looked up. Raises ConfigError without it."""
-        from fieldhand.connection import BrokerAddress
-
-        password = self.secret.value() if self.secret is not None else None
-        return BrokerAddress(self.host, self.port, self.user, password, self.tls_ca)
-
-
-@dataclass(frozen=True)
-class WifiConfig:
-    """[wifi]."""
-
-    ssid: str
-    secret: Secret | None = None
-
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """[node.NAME], with the defaults filled in. Times are milliseconds.
-
-    `sensors` and `actuators` have the keys that node.json has, pins filled in from the board.
-    """
-
-    name: str
-    board: str
-    dialect: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    extras: bool = True
-    interval_ms: int = 30_000
-    status_interval_ms: int = 60_000
-    watchdog_ms: int = 60_000
-    outbox_bytes: int = 262_144
-    outbox_flush_s: int = 360
-    utc_offset_min: int = 0
-    clean_session: bool = True
-    led: Mapping[str, Any] | None = None
-    sensors: tuple[Mapping[str, Any], ...] = ()
-    actuators: tuple[Mapping[str, Any], ...] = ()
-    dosing: tuple[Mapping[str, Any], ...] = ()
-    schedules: tuple[Mapping[str, Any], ...] = ()
-    alerts: Mapping[str, Any] = field(default_factory=dict)
-    mqtt_user: str | None = None
-    mqtt_secret: Secret | None = None
-
-
-@dataclass(frozen=True)
-class FleetFile:
-    """A checked fleet.toml."""
-
-    path: Path
-    broker: BrokerConfig
-    wifi: WifiConfig | None
-    ntp_host: str
-    nodes: Mapping[str, NodeConfig]
-    service: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(path: Path) -> FleetFile:
@@ -155,12 +84,10 @@ def check(data: Mapping[str, Any], path: Path) -> FleetFile:
 
 def _check_builds(file: FleetFile) -> None:
     """What only the finished node.json shows: a pin used twice."""
-    from fieldhand import build  # it imports this module
-
     problems = []
     for node in file.nodes.values():
         try:
-            build.node_json(file, node, for_check=True)
+            node_json(file, node, for_check=True)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -258,12 +185,12 @@ def _node(name: str, table: Table, base: _Defaults, folder: Path) -> NodeConfig 
         board=board_name or "",
         dialect=dialect_name or "",
         options=options,
-        led=fleetsensors.led(table, board),
-        sensors=fleetsensors.sensors(table, board, dialect_name),
-        actuators=fleetsensors.actuators(table, board),
-        dosing=fleetsensors.tables(table, "dosing", DOSING_FIELDS),
-        schedules=fleetsensors.tables(table, "schedules", SCHEDULE_FIELDS),
-        alerts=fleetsensors.alerts(table),
+        led=sensors.led(table, board),
+        sensors=sensors.sensors(table, board, dialect_name),
+        actuators=sensors.actuators(table, board),
+        dosing=sensors.tables(table, "dosing", DOSING_FIELDS),
+        schedules=sensors.tables(table, "schedules", SCHEDULE_FIELDS),
+        alerts=sensors.alerts(table),
         mqtt_user=user,
         mqtt_secret=secret,
         **values,
