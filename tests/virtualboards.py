@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from fieldhand import build
+from fieldhand.building import build
 from fieldhand.esp import image, littlefs, nvs, partitions
 from fieldhand.fleetfile import FleetFile
 from fieldhand.virtual import VirtualBoard

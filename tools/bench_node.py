@@ -8,7 +8,8 @@ from typing import Any
 
 from mosquitto import Mosquitto
 
-from fieldhand import Fleet, fleetfile, shrink
+from fieldhand import Fleet, fleetfile
+from fieldhand.building import shrink
 from fieldhand.fleetfile import template
 from fieldhand.records import Reading
 from fieldhand.sim import Simulator

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from fieldhand import mpy
+from fieldhand.building import mpy
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "firmware/package.json"

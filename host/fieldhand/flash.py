@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, build, firststart, flashplan, imagestore, ports
+from fieldhand import boards, firststart, flashplan, ports
+from fieldhand.building import build, imagestore
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import partitions
 from fieldhand.esploader import BAUD, Loader, Refused

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fieldhand import build
 from fieldhand.boards import Board
+from fieldhand.building import build
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, image, littlefs, nvs, partitions
 from fieldhand.esp.image import MicroPythonImage

@@ -44,6 +44,11 @@ def standins() -> Path:
     return _HERE / "sim" / "standins"
 
 
+def ondevice() -> Path:
+    """Directory of the scripts for a node's REPL."""
+    return _HERE / "ondevice"
+
+
 def umqtt() -> Path:
     """Directory that contains umqtt/simple.py. Raises MissingPart."""
     given = os.environ.get("FIELDHAND_UMQTT")

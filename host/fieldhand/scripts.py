@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Protocol
 
+from fieldhand import paths
 from fieldhand.errors import FieldhandError
 
 MARK = "#fieldhand# "
@@ -45,7 +45,7 @@ class Executor(Protocol):
 
 def source(name: str, arguments: Mapping[str, Any]) -> str:
     """The script `name` with its arguments, ready for a REPL."""
-    folder = resources.files("fieldhand") / "ondevice"
+    folder = paths.ondevice()
     text = (folder / f"{name}.py").read_text("utf-8")
     if "node(" in text:
         text = (folder / f"{_COMMON}.py").read_text("utf-8") + text

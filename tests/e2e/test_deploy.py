@@ -16,8 +16,9 @@ import pytest
 from e2e.nodes import Backend, backend
 from virtualboards import HOST, start_node
 
-from fieldhand import build, fleetfile, mpy
+from fieldhand import fleetfile
 from fieldhand.broker import Broker
+from fieldhand.building import build, mpy
 from fieldhand.cli import main
 from fieldhand.device import deploy as deploying
 from fieldhand.device import logs

@@ -21,7 +21,8 @@ import pytest
 from fakes.esp_images import MB, app_image, made, with_header
 from serial.tools import list_ports
 
-from fieldhand import cli, firststart, flash, flashall, fleetfile, mpy
+from fieldhand import cli, firststart, flash, flashall, fleetfile
+from fieldhand.building import mpy
 from fieldhand.esp import nvs
 from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from fakes import esp_images
 
-from fieldhand import boards, build, buildfolder, fleetfile, heapestimate, mpy, paths
+from fieldhand import boards, fleetfile, paths
+from fieldhand.building import build, buildfolder, heapestimate, mpy
 from fieldhand.cli import main
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, image, littlefs, nvs, partitions

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import build, credentials, fleetfile, pairing
+from fieldhand import credentials, fleetfile, pairing
+from fieldhand.building import build
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import template
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import build, fleetfile
+from fieldhand import fleetfile
+from fieldhand.building import build
 from fieldhand.errors import ConfigError
 from fieldhand.fleetfile import template
 

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fieldhand import boards, imagestore
+from fieldhand import boards
 from fieldhand.boards import Image
+from fieldhand.building import imagestore
 
 CONTENT = bytes(range(256)) * 1000
 

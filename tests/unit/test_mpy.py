@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import mpy, paths
+from fieldhand import paths
+from fieldhand.building import mpy
 from fieldhand.errors import FieldhandError
 
 PACKAGES = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
@@ -42,11 +43,12 @@ def test_the_same_source_gives_the_same_bytes_wherever_it_lies(cache: Path, tmp_
 
 def test_processes_that_compile_at_once_do_not_see_half_a_file(cache: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from fieldhand import mpy, paths;"
+        "import sys; from pathlib import Path; from fieldhand import paths;"
+        "from fieldhand.building import mpy;"
         "paths.checkout = lambda: None;"
         "mpy.write(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
-    path = os.pathsep.join([str(Path(mpy.__file__).parents[1]), str(paths.protocol())])
+    path = os.pathsep.join([str(Path(paths.__file__).parents[1]), str(paths.protocol())])
     jobs = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path / f"out{i}"), str(PACKAGES[1])],

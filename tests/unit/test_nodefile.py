@@ -6,7 +6,7 @@ import json
 import pytest
 from e2e.nodes import example
 
-from fieldhand import nodefile
+from fieldhand.building import nodefile
 from fieldproto import nodeconfig
 from fieldproto.schema import FieldError
 

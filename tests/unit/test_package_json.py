@@ -14,7 +14,8 @@ from typing import Any
 import package_json
 import pytest
 
-from fieldhand import mpy, paths
+from fieldhand import paths
+from fieldhand.building import mpy
 from fieldhand.cli import main
 from fieldhand.fleetfile import template
 

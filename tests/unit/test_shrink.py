@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import missing
 
-from fieldhand import mpy, paths, shrink
-from fieldhand.romnames import ROM
+from fieldhand import paths
+from fieldhand.building import mpy, shrink
+from fieldhand.building.romnames import ROM
 
 PACKAGES = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
 

@@ -4,7 +4,8 @@ import types
 
 import pytest
 
-from fieldhand import mpy, paths, slimming
+from fieldhand import paths
+from fieldhand.building import mpy, slimming
 from fieldproto import dialects
 from fieldproto.schema import Field
 

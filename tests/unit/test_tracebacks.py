@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import mpy, paths
+from fieldhand import paths
+from fieldhand.building import mpy
 from fieldhand.device.tracebacks import Resolver
 
 CRASHES = """

@@ -12,8 +12,8 @@ import click
 from fieldhand.cli.common import NodeName, emit, file_option, json_option, need_file, note
 
 if TYPE_CHECKING:
-    from fieldhand.buildfolder import Built
-    from fieldhand.heapestimate import Estimate
+    from fieldhand.building.buildfolder import Built
+    from fieldhand.building.heapestimate import Estimate
 
 
 @click.command()
@@ -54,7 +54,8 @@ def build(
 
     nvs.bin holds the secrets: it is for nobody else to read, and git must not see it.
     """
-    from fieldhand import boards, buildfolder, imagestore
+    from fieldhand import boards
+    from fieldhand.building import buildfolder, imagestore
     from fieldhand.errors import FieldhandError, UnknownNode
 
     fleet = need_file(file)

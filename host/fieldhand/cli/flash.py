@@ -66,9 +66,9 @@ def flash(
     Exit codes: 0 done; 1 a board was written but fails, or only some could be; 2 none was begun;
     130 interrupted.
     """
+    from fieldhand.building.imagestore import Progress
     from fieldhand.flash import Unwatched, prepare
     from fieldhand.flashall import Outcome
-    from fieldhand.imagestore import Progress
 
     fleet = need_file(file)
     chosen = _chosen(fleet, names, everyone)

@@ -1,7 +1,7 @@
 """Where in the firmware's source a traceback of a node points.
 
-The node has compiled files with shortened names (see `fieldhand.shrink`), so its traceback says
-`File "fieldnode/node.mpy", line 123, in _3`. Lines are those of the source.
+The node has compiled files with shortened names (see `fieldhand.building.shrink`), so its traceback
+says `File "fieldnode/node.mpy", line 123, in _3`. Lines are those of the source.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import mpy, paths, slimming
+from fieldhand import paths
+from fieldhand.building import mpy, slimming
 
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<name>\S+))?\s*$')
 _START = ("boot.py", "main.py")

@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import nodefile, paths
+from fieldhand.building import nodefile
+
+from .. import paths
 from .board import CHIPS, Board, Hooks
 from .console import Console
 from .protocol import Reset

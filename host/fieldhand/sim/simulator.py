@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import mpy, paths
+from fieldhand.building import mpy
+
+from .. import paths
 from .node import Node
 from .supervisor import Supervisor
 from .wiring import Wiring

@@ -13,7 +13,8 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
-from fieldhand import mpy, paths
+from fieldhand import paths
+from fieldhand.building import mpy
 from fieldhand.esp.partitions import Partition
 from fieldhand.sim.board import Board
 from fieldhand.sim.console import Console

@@ -17,7 +17,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 
-from fieldhand.romnames import ROM
+from fieldhand.building.romnames import ROM
 
 # Of `umqtt.simple`, from which the session inherits; frozen in the image.
 UMQTT = frozenset(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import mpy, paths, slimming
+from fieldhand import paths
+from fieldhand.building import mpy, slimming
 
 # Bytes. A part is a sensor, an actuator, a dosing loop or a schedule.
 PER_CODE_BYTE = 1.5

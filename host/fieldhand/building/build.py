@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import boards, credentials, mpy, nodefile, paths
+from fieldhand import boards, credentials, paths
 from fieldhand.boards import Board, pinrules
+from fieldhand.building import mpy, nodefile
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, layouts, littlefs, nvs
 from fieldhand.esp import partitions as esp_partitions

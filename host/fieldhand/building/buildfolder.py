@@ -17,16 +17,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import boards, build, gitguard, heapestimate
+from fieldhand import boards, gitguard
 from fieldhand.boards import Board
-from fieldhand.build import Images
+from fieldhand.building import build, heapestimate
+from fieldhand.building.build import Images
+from fieldhand.building.heapestimate import Estimate
+from fieldhand.building.imagestore import Stored
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, littlefs, nvs
 from fieldhand.esp import image as esp_image
 from fieldhand.esp.image import MicroPythonImage
 from fieldhand.fleetfile import FleetFile, NodeConfig, node_json
-from fieldhand.heapestimate import Estimate
-from fieldhand.imagestore import Stored
 
 ARGUMENTS = "flash_args"
 FILES = "files"

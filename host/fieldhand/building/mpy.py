@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from fieldhand import paths, shrink, slimming
+from fieldhand import paths
+from fieldhand.building import shrink, slimming
 from fieldhand.errors import FieldhandError
 
 # What only a host reads of the packages that both run, and what only a frozen image can use.
@@ -145,8 +146,11 @@ def _asked_for() -> frozenset[str]:
 
     And names that the stand-ins of the chip's modules have.
     """
-    here = Path(__file__).parent / "ondevice"
-    places = [paths.firmware() / "main.py", *here.glob("*.py"), *paths.standins().glob("*.py")]
+    places = [
+        paths.firmware() / "main.py",
+        *paths.ondevice().glob("*.py"),
+        *paths.standins().glob("*.py"),
+    ]
     found = set().union(*(shrink.words(place.read_text("utf-8")) for place in places))
     return frozenset(name for name in found if name[0] != "_")
 
