@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldhand import boards, credentials, fleetfile, paths
+from fieldhand import boards, fleetfile, paths
 from fieldhand.fleetfile import FleetFile, NodeConfig, template
+from fieldhand.provisioning import credentials
 
 if TYPE_CHECKING:
     from fieldhand.sim import Node

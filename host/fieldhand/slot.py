@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import credentials
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import LOOPBACK, FleetFile, NodeConfig
+from fieldhand.provisioning import credentials
 
 if TYPE_CHECKING:
     from fieldhand.device.serial import Device

@@ -19,12 +19,13 @@ from e2e.nodes import WAIT_S, Backend, backend, example, running
 from mosquitto import Mosquitto, executable
 from paho.mqtt.enums import CallbackAPIVersion
 
-from fieldhand import brokerfiles, credentials, fleetfile, slot
+from fieldhand import fleetfile, slot
 from fieldhand.broker import Broker
 from fieldhand.cli import main
 from fieldhand.client import Fleet
 from fieldhand.connection import BrokerAddress
 from fieldhand.fleetfile import template
+from fieldhand.provisioning import brokerfiles, credentials
 
 HOST, HOST_PASSWORD = "house", "only for the tests"
 STATUS = "devices/greenhouse/status"

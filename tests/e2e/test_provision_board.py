@@ -8,9 +8,10 @@ import pytest
 from e2e.nodes import backend
 from virtualboards import HOST, start_node
 
-from fieldhand import brokerfiles, credentials, fleetfile
+from fieldhand import fleetfile
 from fieldhand.broker import Broker
 from fieldhand.cli import main
+from fieldhand.provisioning import brokerfiles, credentials
 from fieldhand.virtual import VirtualBoard
 
 NODE = "plant-1"

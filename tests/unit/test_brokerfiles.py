@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import brokerfiles, credentials, fleetfile
+from fieldhand import fleetfile
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import template
+from fieldhand.provisioning import brokerfiles, credentials
 
 BROKER = """[broker]
 user = "host"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fieldhand import bulk, credentials, fleetfile
+from fieldhand import fleetfile
 from fieldhand.cli import cli, main
 from fieldhand.errors import ConfigError
 from fieldhand.fleetfile import template
+from fieldhand.provisioning import bulk, credentials
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fieldhand import credentials, fleetfile, pairing
+from fieldhand import fleetfile
 from fieldhand.building import build
 from fieldhand.errors import ConfigError, FieldhandError
 from fieldhand.fleetfile import template
+from fieldhand.provisioning import credentials, pairing
 
 FLEET = """
 [broker]

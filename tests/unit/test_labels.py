@@ -12,8 +12,8 @@ import resvg_py
 import zxingcpp
 from PIL import Image
 
-from fieldhand import labels, pairing
 from fieldhand.errors import FieldhandError
+from fieldhand.provisioning import labels, pairing
 
 CODES = [pairing.make() for _ in range(60)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import boards, credentials, paths
+from fieldhand import boards, paths
 from fieldhand.boards import Board, pinrules
 from fieldhand.building import mpy, nodefile
 from fieldhand.errors import FieldhandError
@@ -14,6 +14,7 @@ from fieldhand.esp import partitions as esp_partitions
 from fieldhand.esp.image import DOWNLOADS, MicroPythonImage
 from fieldhand.esp.partitions import Partition
 from fieldhand.fleetfile import CA_ON_NODE, FleetFile, NodeConfig, node_json
+from fieldhand.provisioning import credentials
 from fieldproto.sensortypes import yields
 
 CONFIG_ON_NODE = "node.json"

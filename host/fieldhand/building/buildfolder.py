@@ -17,7 +17,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldhand import boards, gitguard
+from fieldhand import boards
 from fieldhand.boards import Board
 from fieldhand.building import build, heapestimate
 from fieldhand.building.build import Images
@@ -28,6 +28,7 @@ from fieldhand.esp import ImageError, littlefs, nvs
 from fieldhand.esp import image as esp_image
 from fieldhand.esp.image import MicroPythonImage
 from fieldhand.fleetfile import FleetFile, NodeConfig, node_json
+from fieldhand.provisioning import gitguard
 
 ARGUMENTS = "flash_args"
 FILES = "files"

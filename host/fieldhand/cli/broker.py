@@ -57,8 +57,8 @@ def broker(
 ) -> None:
     """Run an MQTT broker here, for tests and a bench; it keeps nothing when it ends."""
     from fieldhand.broker import Broker
-    from fieldhand.brokerfiles import users as users_of
     from fieldhand.brokerstats import BrokerStats
+    from fieldhand.provisioning.brokerfiles import users as users_of
 
     if credentials and (users or allow_anonymous):
         raise click.UsageError("--credentials, --user and --allow-anonymous exclude each other")

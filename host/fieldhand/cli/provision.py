@@ -108,8 +108,8 @@ def provision(
     --over mqtt one far away gets the fleet file's Wi-Fi and broker: it tries them, and goes back
     by itself.
     """
-    from fieldhand import brokerfiles, credentials, labels
-    from fieldhand import bulk as bulk_file
+    from fieldhand.provisioning import brokerfiles, credentials, labels
+    from fieldhand.provisioning import bulk as bulk_file
 
     _check_usage(nodes, everyone, bulk, fleet_out, broker_file, output, port, over, only)
     fleet = need_file(file)

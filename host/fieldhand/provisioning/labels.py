@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import credentials, gitguard
 from fieldhand.errors import FieldhandError
 from fieldhand.paths import MissingPart
+from fieldhand.provisioning import credentials, gitguard
 
 KINDS = (".pdf", ".svg")
 _MM = 72 / 25.4  # points

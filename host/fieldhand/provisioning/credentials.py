@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldhand import gitguard, pairing
 from fieldhand.errors import ConfigError, FieldhandError
+from fieldhand.provisioning import gitguard, pairing
 
 if TYPE_CHECKING:
     from fieldhand.fleetfile import NodeConfig

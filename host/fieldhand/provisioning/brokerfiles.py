@@ -14,9 +14,10 @@ import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
-from fieldhand import credentials, dialects, gitguard
+from fieldhand import dialects
 from fieldhand.errors import ConfigError
 from fieldhand.fleetfile import FleetFile, NodeConfig
+from fieldhand.provisioning import credentials, gitguard
 
 KINDS = ("mosquitto",)
 # mosquitto_passwd's own. Guessing 160 random bits is not made harder by more, a login slower.

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, credentials, dialects, fleetfile, labels, tomlwrite
+from fieldhand import boards, dialects, fleetfile
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.fleetfile import FleetFile
+from fieldhand.provisioning import credentials, labels, tomlwrite
 
 _COLUMNS = ("id", "like", "dialect", "board")
 MAX_BYTES = 1_000_000
