@@ -21,9 +21,10 @@ import pytest
 from fakes.esp_images import MB, app_image, made, with_header
 from serial.tools import list_ports
 
-from fieldhand import cli, firststart, flash, flashall, fleetfile
+from fieldhand import cli, fleetfile
 from fieldhand.building import mpy
 from fieldhand.esp import nvs
+from fieldhand.flashing import firststart, flash, flashall
 from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 import serial
 
-from fieldhand.firststart import Start, Watcher, watch
+from fieldhand.flashing.firststart import Start, Watcher, watch
 
 RESET = (
     "ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"

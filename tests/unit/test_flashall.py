@@ -2,10 +2,10 @@
 
 import pytest
 
-from fieldhand import knownboards
 from fieldhand.errors import FieldhandError
-from fieldhand.flashall import assign
-from fieldhand.knownboards import Known
+from fieldhand.flashing import knownboards
+from fieldhand.flashing.flashall import assign
+from fieldhand.flashing.knownboards import Known
 from fieldhand.ports import PortError
 
 MACS = {"/dev/a": "24:0a:c4:00:00:01", "/dev/b": "24:0a:c4:00:00:02", "/dev/c": "24:0a:c4:0:0:3"}

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from fakes.esp_images import MB, made
 
-from fieldhand import boards, flashplan
+from fieldhand import boards
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import ImageError, littlefs, nvs, partitions
-from fieldhand.flashplan import Chip, Held
+from fieldhand.flashing import flashplan
+from fieldhand.flashing.flashplan import Chip, Held
 
 DEVKIT = boards.load("esp32-devkitc")
 SECRETS = {"id": "greenhouse", "wifi_ssid": "home", "wifi_pass": "secret"}

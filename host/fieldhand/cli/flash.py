@@ -11,8 +11,8 @@ import click
 from fieldhand.cli.common import NodeName, PortName, emit, file_option, json_option, need_file, note
 
 if TYPE_CHECKING:
-    from fieldhand.flash import Job
-    from fieldhand.flashall import Outcome
+    from fieldhand.flashing.flash import Job
+    from fieldhand.flashing.flashall import Outcome
     from fieldhand.fleetfile import FleetFile
 
 _FAILED = 1
@@ -67,8 +67,8 @@ def flash(
     130 interrupted.
     """
     from fieldhand.building.imagestore import Progress
-    from fieldhand.flash import Unwatched, prepare
-    from fieldhand.flashall import Outcome
+    from fieldhand.flashing.flash import Unwatched, prepare
+    from fieldhand.flashing.flashall import Outcome
 
     fleet = need_file(file)
     chosen = _chosen(fleet, names, everyone)
@@ -131,7 +131,8 @@ def _places(
     fleet: FleetFile, chosen: Sequence[str], given: Sequence[str], *, many: bool
 ) -> tuple[dict[str, str], dict[str, Outcome]]:
     """Port by node, and those there is none for."""
-    from fieldhand import flashall, knownboards, ports
+    from fieldhand import ports
+    from fieldhand.flashing import flashall, knownboards
 
     by_node = _mapping(given, chosen, many=many)
     by_node = {name: ports.choose(port) for name, port in by_node.items()}
@@ -167,7 +168,7 @@ def _mapping(given: Sequence[str], chosen: Sequence[str], *, many: bool) -> dict
 def _refused(error: Exception, name: str, port: str, *, single: bool) -> Outcome:
     """What stands in the way of one node does not keep the others from their boards."""
     from fieldhand.errors import FieldhandError
-    from fieldhand.flashall import Outcome
+    from fieldhand.flashing.flashall import Outcome
 
     if single or not isinstance(error, FieldhandError):
         raise error
@@ -175,7 +176,7 @@ def _refused(error: Exception, name: str, port: str, *, single: bool) -> Outcome
 
 
 def _flashed(jobs: Sequence[Job], screen: _Screen) -> dict[str, Outcome]:
-    from fieldhand import flashall
+    from fieldhand.flashing import flashall
 
     if len(jobs) == 1:
         return {jobs[0].node: flashall.one(jobs[0], screen)}
@@ -183,8 +184,8 @@ def _flashed(jobs: Sequence[Job], screen: _Screen) -> dict[str, Outcome]:
 
 
 def _remember(fleet: FleetFile, outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> None:
-    from fieldhand import knownboards
     from fieldhand.errors import FieldhandError
+    from fieldhand.flashing import knownboards
 
     boards = {job.node: job.board for job in jobs}
     made = {
@@ -231,7 +232,7 @@ def _sentence(outcome: Outcome) -> str:
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    from fieldhand import flash as library
+    from fieldhand.flashing import flash as library
 
     facts: Mapping[str, Any] = library.facts(outcome.result) if outcome.result else {}
     return {

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, firststart, flashplan, ports
+from fieldhand import boards, ports
 from fieldhand.building import build, imagestore
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import partitions
-from fieldhand.esploader import BAUD, Loader, Refused
-from fieldhand.flashplan import Chip, Held
+from fieldhand.flashing import firststart, flashplan
+from fieldhand.flashing.esploader import BAUD, Loader, Refused
+from fieldhand.flashing.flashplan import Chip, Held
 from fieldhand.fleetfile import FleetFile, NodeConfig
 
 

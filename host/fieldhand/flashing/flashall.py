@@ -10,10 +10,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
-from fieldhand import flash, ports
+from fieldhand import ports
 from fieldhand.errors import FieldhandError
-from fieldhand.flash import Job, Result
-from fieldhand.knownboards import Known
+from fieldhand.flashing import flash
+from fieldhand.flashing.flash import Job, Result
+from fieldhand.flashing.knownboards import Known
 
 _END_S = 10.0
 
@@ -68,7 +69,7 @@ def assign(
     strangers: list[str] = []
     claims: dict[str, list[str]] = {}
     if free and identify is None:
-        from fieldhand.esploader import identify
+        from fieldhand.flashing.esploader import identify
     for port in free:
         assert identify is not None
         try:

@@ -1,0 +1,1 @@
+"""A complete board in one go, over its cable: what is written where, and whether it runs then."""
