@@ -353,7 +353,7 @@ class Fleet:
     def send_credentials(
         self, node: str, content: Mapping[str, Any], *, timeout: float = 30.0
     ) -> Pending:
-        """Send a node new Wi-Fi and broker credentials to try, as `fieldhand.slot` makes them.
+        """Send a node new Wi-Fi and broker credentials to try: what `fieldhand.device.slot` makes.
 
         Done is when the node has them and is about to restart; whether they stay it tells by the
         event "credentials" or an alert. A node refuses them unless it checks the certificate of a

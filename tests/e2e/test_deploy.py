@@ -23,9 +23,9 @@ from fieldhand.cli import main
 from fieldhand.device import deploy as deploying
 from fieldhand.device import logs
 from fieldhand.device.errors import DeviceError
+from fieldhand.device.ports import PortError
 from fieldhand.device.serial import Device
 from fieldhand.esp import nvs
-from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
 
 NODE = "plant-1"

@@ -23,9 +23,9 @@ from serial.tools import list_ports
 
 from fieldhand import cli, fleetfile
 from fieldhand.building import mpy
+from fieldhand.device.ports import PortError
 from fieldhand.esp import nvs
 from fieldhand.flashing import firststart, flash, flashall
-from fieldhand.ports import PortError
 from fieldhand.virtual import VirtualBoard
 
 FLEET = """

@@ -19,11 +19,12 @@ from e2e.nodes import WAIT_S, Backend, backend, example, running
 from mosquitto import Mosquitto, executable
 from paho.mqtt.enums import CallbackAPIVersion
 
-from fieldhand import fleetfile, slot
+from fieldhand import fleetfile
 from fieldhand.broker import Broker
 from fieldhand.cli import main
 from fieldhand.client import Fleet
 from fieldhand.connection import BrokerAddress
+from fieldhand.device import slot
 from fieldhand.fleetfile import template
 from fieldhand.provisioning import brokerfiles, credentials
 

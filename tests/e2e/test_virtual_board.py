@@ -12,7 +12,7 @@ import pytest
 import serial
 from virtualboards import MB, contents, flashed
 
-from fieldhand import ports
+from fieldhand.device import ports
 from fieldhand.errors import FieldhandError
 from fieldhand.virtual import VirtualBoard
 from fieldhand.virtual.image import standin_image

@@ -10,8 +10,8 @@ import pytest
 
 from fieldhand.device import serial
 from fieldhand.device.errors import DeviceError
+from fieldhand.device.ports import PortError
 from fieldhand.device.serial import Device
-from fieldhand.ports import PortError
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from fieldhand.device.ports import PortError
 from fieldhand.errors import FieldhandError
 from fieldhand.flashing import knownboards
 from fieldhand.flashing.flashall import assign
 from fieldhand.flashing.knownboards import Known
-from fieldhand.ports import PortError
 
 MACS = {"/dev/a": "24:0a:c4:00:00:01", "/dev/b": "24:0a:c4:00:00:02", "/dev/c": "24:0a:c4:0:0:3"}
 

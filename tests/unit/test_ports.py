@@ -14,7 +14,7 @@ import pytest
 import serial
 from serial.tools import list_ports
 
-from fieldhand import ports
+from fieldhand.device import ports
 
 NOBODY = 65534
 
@@ -135,7 +135,7 @@ def test_without_permission_the_udev_line_and_the_group_are_named(terminal, plug
     os.chmod(terminal.path, 0)
     # Root may open it all the same, so the child gives root up once everything is imported.
     script = (
-        "import json, os, sys; from fieldhand import ports; import serial, encodings.idna;"
+        "import json, os, sys; from fieldhand.device import ports; import serial, encodings.idna;"
         "os.getuid() or os.setuid(int(sys.argv[2]))\n"
         "try: serial.Serial(sys.argv[1], exclusive=True)\n"
         "except serial.SerialException as error: print(json.dumps([error.errno, str(error)]))"

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int:
     from fieldhand import errors
     from fieldhand.device.errors import DeviceError
-    from fieldhand.ports import PortError
+    from fieldhand.device.ports import PortError
 
     if isinstance(error, DeviceError):
         return EXIT_FAILED

@@ -33,7 +33,8 @@ def bench(node: str, file: Path | None, port: str | None, as_json: bool) -> None
     for it, and starts again. 250-byte messages go to its broker, under fieldhand/bench/. A node
     whose board is the simulator's is measured there alone.
     """
-    from fieldhand import boards, devicebench, ports
+    from fieldhand import boards, devicebench
+    from fieldhand.device import ports
     from fieldhand.errors import UnknownNode
 
     fleet = need_file(file)

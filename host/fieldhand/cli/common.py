@@ -138,7 +138,7 @@ class PortName(click.ParamType[str]):
     ) -> list[click.shell_completion.CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        from fieldhand import ports
+        from fieldhand.device import ports
         from fieldhand.errors import FieldhandError
 
         try:

@@ -60,7 +60,7 @@ def repl(target: str | None, file: Path | None, port: str | None) -> int:
     """
     from importlib.util import find_spec
 
-    from fieldhand import ports
+    from fieldhand.device import ports
     from fieldhand.errors import FieldhandError
     from fieldhand.paths import MissingPart
 
@@ -136,7 +136,7 @@ def _split(
     target: str | None, file: Path | None, port: str | None
 ) -> tuple[str | None, str | None]:
     """(node, port) of what was asked for. Raises UnknownNode for a word that is neither."""
-    from fieldhand import ports
+    from fieldhand.device import ports
     from fieldhand.errors import UnknownNode
 
     if target is None:
@@ -153,8 +153,7 @@ def _split(
 def _printed(
     port: str | None, seconds: float | None, follow: bool, reset: bool, as_json: bool
 ) -> None:
-    from fieldhand import ports
-    from fieldhand.device import logs
+    from fieldhand.device import logs, ports
 
     chosen = ports.choose(port)
     heard = False

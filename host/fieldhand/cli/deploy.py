@@ -50,8 +50,9 @@ def deploy(
     The node is stopped for it, its outputs off. Firmware, node.json and credentials become those
     of this machine; what the node keeps (settings, readings, budgets) stays.
     """
-    from fieldhand import boards, ports
+    from fieldhand import boards
     from fieldhand.building import build
+    from fieldhand.device import ports
     from fieldhand.device.deploy import deploy as bring
     from fieldhand.device.deploy import frozen
     from fieldhand.device.serial import Device

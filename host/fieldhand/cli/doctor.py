@@ -91,7 +91,7 @@ def _cable(
     as_json: bool,
 ) -> int:
     from fieldhand import doctor as library
-    from fieldhand import ports
+    from fieldhand.device import ports
     from fieldhand.device.serial import Device
     from fieldhand.doctor import cable
 
@@ -192,7 +192,7 @@ def _ask(relay: str) -> None:
 
 
 def _is_port(target: str) -> bool:
-    from fieldhand.ports import VIRTUAL
+    from fieldhand.device.ports import VIRTUAL
 
     return target == VIRTUAL or "/" in target
 

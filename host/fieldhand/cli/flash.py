@@ -131,7 +131,7 @@ def _places(
     fleet: FleetFile, chosen: Sequence[str], given: Sequence[str], *, many: bool
 ) -> tuple[dict[str, str], dict[str, Outcome]]:
     """Port by node, and those there is none for."""
-    from fieldhand import ports
+    from fieldhand.device import ports
     from fieldhand.flashing import flashall, knownboards
 
     by_node = _mapping(given, chosen, many=many)

@@ -217,7 +217,7 @@ def _tables(tables: str, out: Path | None, as_json: bool, fleet: Path) -> str | 
 
 
 def _send(fleet: FleetFile, name: str, port: str, parts: tuple[str, ...]) -> str:
-    from fieldhand import ports, slot
+    from fieldhand.device import ports, slot
     from fieldhand.device.serial import Device
 
     chosen = ports.choose(port)
@@ -230,8 +230,8 @@ def _send(fleet: FleetFile, name: str, port: str, parts: tuple[str, ...]) -> str
 def _send_over_mqtt(fleet: FleetFile, name: str, parts: tuple[str, ...]) -> dict[str, Any]:
     import json
 
-    from fieldhand import slot
     from fieldhand.client import Fleet
+    from fieldhand.device import slot
 
     content = json.loads(slot.content(fleet, fleet.nodes[name], parts))
     with Fleet(broker=fleet.broker.address(), nodes=dict(fleet.nodes), received=False) as nodes:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fieldhand import ports
-from fieldhand.device import symptoms
+from fieldhand.device import ports, symptoms
 from fieldhand.device.tracebacks import Frame, Resolver
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import ports
-from fieldhand.device import symptoms
+from fieldhand.device import ports, symptoms
 from fieldhand.device.errors import DeviceError, DeviceException
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def _one(found: Patient, check: Check, bad: set[str], answers: bool) -> Iterator
     except ScriptError as error:
         yield fail(check.names[0], f"no result: {error.output.strip()[-120:]}", _REPEAT)
     except FieldhandError as error:
-        from fieldhand.ports import PortError
+        from fieldhand.device.ports import PortError
 
         if isinstance(error, PortError):
             raise

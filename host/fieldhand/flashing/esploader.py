@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fieldhand import paths, ports
+from fieldhand import paths
+from fieldhand.device import ports
 from fieldhand.errors import FieldhandError
 
 if TYPE_CHECKING:

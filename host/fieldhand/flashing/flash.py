@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldhand import boards, ports
+from fieldhand import boards
 from fieldhand.building import build, imagestore
+from fieldhand.device import ports
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import partitions
 from fieldhand.flashing import firststart, flashplan

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
-from fieldhand import ports
+from fieldhand.device import ports
 from fieldhand.errors import FieldhandError
 from fieldhand.flashing import flash
 from fieldhand.flashing.flash import Job, Result
