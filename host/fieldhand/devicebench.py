@@ -155,7 +155,7 @@ def measure_simulated(file: FleetFile, config: NodeConfig) -> Measured:
     from fieldhand.broker import Broker
     from fieldhand.fleetfile import node_json
     from fieldhand.sim import Simulator
-    from fieldhand.simexec import SimulatedExecutor
+    from fieldhand.sim.executor import SimulatedExecutor
 
     with Broker() as broker, Simulator(broker=(broker.host, broker.port)) as simulator:
         settings = node_json(file, config, broker=(broker.host, broker.port), for_check=True)

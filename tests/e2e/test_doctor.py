@@ -23,7 +23,7 @@ from fieldhand.connection import BrokerAddress
 from fieldhand.doctor import CHECKS, Finding, Patient, cable, checks, examine, remote
 from fieldhand.fleetfile import template
 from fieldhand.sim import Simulator
-from fieldhand.simexec import SimulatedExecutor
+from fieldhand.sim.executor import SimulatedExecutor
 
 FAKES = Path(__file__).parents[1] / "fakes"
 # A board's file system of 16 blocks in the memory of the simulated node: tests/fakes/flash.py.

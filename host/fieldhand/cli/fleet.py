@@ -171,9 +171,9 @@ def sim(
 
     Without --broker a broker is started here as well, on the fleet file's port.
     """
-    from fieldhand import simfleet
     from fieldhand.broker import Broker
     from fieldhand.provisioning import brokerfiles
+    from fieldhand.sim import fleet as simfleet
 
     if (count is None) != (dialect is None):
         raise click.UsageError("--count and --dialect belong together")

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fieldhand import boards, fleetfile, paths
+from fieldhand.errors import FieldhandError
 from fieldhand.fleetfile import FleetFile, NodeConfig, template
 from fieldhand.provisioning import credentials
-
-if TYPE_CHECKING:
-    from fieldhand.sim import Node
+from fieldhand.sim.node import Node
+from fieldhand.sim.simulator import Simulator
 
 CONSOLE_POLL_S = 0.3
 
@@ -25,8 +24,6 @@ def example(dialect: str, count: int) -> FleetFile:
     file = fleetfile.check(tomllib.loads(template.FLEET_TOML), Path("example.toml"))
     model = next((n for n in file.nodes.values() if n.dialect == dialect), None)
     if model is None:
-        from fieldhand.errors import FieldhandError
-
         raise FieldhandError(f"there is no example of a {dialect} node: name one in a fleet file")
     width = max(3, len(str(count)))
     names = [f"{dialect}-{number:0{width}}" for number in range(1, count + 1)]
@@ -46,8 +43,6 @@ def running(
     `tell` gets the lines the nodes print on their consoles: warnings, errors and tracebacks, or
     `everything`. With `log_in` they have the credentials that were made for them in their NVS.
     """
-    from fieldhand.sim import Simulator
-
     paths.umqtt()  # the nodes would find out one by one, on their consoles
     with Simulator(broker=broker) as simulator:
         nodes = [

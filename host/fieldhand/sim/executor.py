@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fieldhand import scripts
-
-if TYPE_CHECKING:
-    from fieldhand.sim import Node, Simulator
+from fieldhand.sim.node import Node
+from fieldhand.sim.simulator import Simulator
 
 
 class SimulatedExecutor:
