@@ -9,7 +9,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from fieldhand.broker import Broker
-from fieldhand.brokerstats import BrokerStats
+from fieldhand.broker.stats import BrokerStats
 from fieldhand.errors import BrokerUnavailable
 from fieldhand.pytest_plugin import fieldhand_broker  # noqa: F401 - also without the entry point
 

@@ -12,7 +12,7 @@ from mosquitto import Mosquitto, executable
 from paho.mqtt.enums import CallbackAPIVersion
 
 from fieldhand.broker import Broker
-from fieldhand.monitor import BrokerMonitor, NoStatistics
+from fieldhand.broker.monitor import BrokerMonitor, NoStatistics
 
 WAIT_S = 20.0
 

@@ -57,7 +57,7 @@ def broker(
 ) -> None:
     """Run an MQTT broker here, for tests and a bench; it keeps nothing when it ends."""
     from fieldhand.broker import Broker
-    from fieldhand.brokerstats import BrokerStats
+    from fieldhand.broker.stats import BrokerStats
     from fieldhand.provisioning.brokerfiles import users as users_of
 
     if credentials and (users or allow_anonymous):

@@ -19,7 +19,7 @@ from fieldhand.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fieldhand.monitor import BrokerHealth
+    from fieldhand.broker.monitor import BrokerHealth
 
 _COLUMNS = (
     *("uptime", "clients", "away", "received", "sent", "msg/s", "dropped", "retained"),
@@ -55,7 +55,7 @@ def monitor(
     It is published on iot/broker/status (retained) and iot/broker/stats too, as the iot/node
     document has it.
     """
-    from fieldhand.monitor import BrokerMonitor
+    from fieldhand.broker.monitor import BrokerMonitor
 
     address = broker_of(load_file(file, required=broker is None), broker)
     printed = 0

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fieldhand.broker import Broker
-from fieldhand.brokerstats import BrokerStats
+from fieldhand.broker.stats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.errors import ConfigError
 from fieldhand.service.access import Access

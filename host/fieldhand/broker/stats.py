@@ -1,7 +1,7 @@
 """The broker's health on the iotnode dialect's topics `iot/broker/status` and `iot/broker/stats`.
 
 Published by the host: from the counters of the in-process broker here, from a real broker's `$SYS`
-by `fieldhand.monitor`.
+by `fieldhand.broker.monitor`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from fieldhand import dialects as dialect_table
-from fieldhand.broker import Broker
+from fieldhand.broker.inprocess import Broker
 from fieldproto.messages import Packet
 from fieldproto.schema import FieldError, write
 

@@ -181,7 +181,7 @@ class Broker:
             self._ready.set()
 
     async def _serve(self) -> None:
-        from fieldhand._amqtt import RetainedOnSubscribe, Traffic
+        from fieldhand.broker._amqtt import RetainedOnSubscribe, Traffic
 
         # amqtt logs every client's mishap; without a handler Python would print them to stderr.
         for name in ("amqtt", "transitions"):
@@ -202,8 +202,8 @@ class Broker:
                 },
                 "session_expiry_interval": SESSION_EXPIRY_S,
                 "plugins": {
-                    "fieldhand._amqtt.UsersPlugin": {"users": self._users},
-                    "fieldhand._amqtt.TrafficPlugin": {"traffic": self._traffic},
+                    "fieldhand.broker._amqtt.UsersPlugin": {"users": self._users},
+                    "fieldhand.broker._amqtt.TrafficPlugin": {"traffic": self._traffic},
                 },
             }
         )

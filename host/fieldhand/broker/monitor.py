@@ -16,7 +16,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
-from fieldhand.brokerstats import INTERVAL_S, Rate, packet
+from fieldhand.broker.stats import INTERVAL_S, Rate, packet
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import FieldhandError
 
