@@ -10,13 +10,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any
 
 import paho.mqtt.client as paho
 
-from fieldhand.broker.stats import INTERVAL_S, Rate, packet
+from fieldhand.broker.stats import INTERVAL_S, BrokerHealth, Rate, packets
 from fieldhand.connection import BrokerAddress, Connection, HasAddress
 from fieldhand.errors import FieldhandError
 
@@ -45,34 +43,6 @@ _NEEDED = ("uptime_s", "connections", "messages_received", "messages_sent")
 
 class NoStatistics(FieldhandError):
     """The broker tells nothing on `$SYS/broker`, or does not let us read it."""
-
-
-@dataclass(frozen=True)
-class BrokerHealth:
-    """What a broker told. Counters since its start; None for what its version does not tell.
-
-    `messages_*` are PUBLISH packets; `messages_per_second` those received since the last time;
-    `sessions_away` are kept for clients that are not connected.
-    """
-
-    time: int
-    version: str
-    uptime_s: int
-    connections: int
-    messages_received: int
-    messages_sent: int
-    messages_per_second: float
-    messages_dropped: int | None = None
-    sessions_away: int | None = None
-    subscriptions: int | None = None
-    retained: int | None = None
-    bytes_received: int | None = None
-    bytes_sent: int | None = None
-    heap_bytes: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, what is not known left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class BrokerMonitor:
@@ -162,24 +132,6 @@ class BrokerMonitor:
             with self._changed:
                 self._values[name] = message.payload.decode("utf-8", "replace")
                 self._changed.notify_all()
-
-
-def packets(health: BrokerHealth) -> list[Any]:
-    """`iot/broker/status` and `iot/broker/stats`."""
-    status = {
-        "state": "online",
-        "time": health.time,
-        "uptime": health.uptime_s,
-        "version": health.version,
-    }
-    stats = {
-        name: getattr(health, name)
-        for name in (
-            *("time", "connections", "messages_received", "messages_sent"),
-            "messages_per_second",
-        )
-    }
-    return [packet("broker_status", status), packet("broker_stats", stats)]
 
 
 def _numbers(values: Mapping[str, str]) -> dict[str, int] | None:

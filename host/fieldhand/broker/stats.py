@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +34,59 @@ def packet(name: str, values: Mapping[str, Any]) -> Packet:
     except FieldError as error:
         raise RuntimeError(f"{name}: {error}") from error
     return Packet(message.topics[0], json.dumps(document).encode(), message.qos, message.retain)
+
+
+@dataclass(frozen=True)
+class BrokerHealth:
+    """What a broker told. Counters since its start; None for what its version does not tell.
+
+    `messages_*` are PUBLISH packets; `messages_per_second` those received since the last time;
+    `sessions_away` are kept for clients that are not connected.
+    """
+
+    time: int
+    version: str
+    uptime_s: int
+    connections: int
+    messages_received: int
+    messages_sent: int
+    messages_per_second: float
+    messages_dropped: int | None = None
+    sessions_away: int | None = None
+    subscriptions: int | None = None
+    retained: int | None = None
+    bytes_received: int | None = None
+    bytes_sent: int | None = None
+    heap_bytes: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, what is not known left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def packets(health: BrokerHealth) -> list[Packet]:
+    """`iot/broker/status` and `iot/broker/stats`."""
+    return [
+        packet(
+            "broker_status",
+            {
+                "state": "online",
+                "time": health.time,
+                "uptime": health.uptime_s,
+                "version": health.version,
+            },
+        ),
+        packet(
+            "broker_stats",
+            {
+                "time": health.time,
+                "connections": health.connections,
+                "messages_received": health.messages_received,
+                "messages_sent": health.messages_sent,
+                "messages_per_second": health.messages_per_second,
+            },
+        ),
+    ]
 
 
 class Rate:
@@ -79,35 +133,24 @@ class BrokerStats:
         if self._thread is not None:
             self._thread.join(self._interval)
         if self._broker.running:
-            self._send("broker_status", {"state": "offline", "time": int(time.time())})
+            offline = packet("broker_status", {"state": "offline", "time": int(time.time())})
+            self._broker.publish(*offline)
 
     def publish(self) -> None:
         """Publish both messages now. Raises RuntimeError while the broker does not run."""
         counters = self._broker.counters()
         rate = self._rate.of(counters.messages_received, time.monotonic())
-        epoch = int(time.time())
-        self._send(
-            "broker_status",
-            {
-                "state": "online",
-                "time": epoch,
-                "uptime": counters.uptime_s,
-                "version": "amqtt " + _version(),
-            },
+        health = BrokerHealth(
+            time=int(time.time()),
+            version="amqtt " + _version(),
+            uptime_s=counters.uptime_s,
+            connections=counters.clients_connected,
+            messages_received=counters.messages_received,
+            messages_sent=counters.messages_sent,
+            messages_per_second=rate,
         )
-        self._send(
-            "broker_stats",
-            {
-                "time": epoch,
-                "connections": counters.clients_connected,
-                "messages_received": counters.messages_received,
-                "messages_sent": counters.messages_sent,
-                "messages_per_second": rate,
-            },
-        )
-
-    def _send(self, name: str, values: dict[str, Any]) -> None:
-        self._broker.publish(*packet(name, values))
+        for item in packets(health):
+            self._broker.publish(*item)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

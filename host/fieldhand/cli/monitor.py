@@ -19,7 +19,7 @@ from fieldhand.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fieldhand.broker.monitor import BrokerHealth
+    from fieldhand.broker.stats import BrokerHealth
 
 _COLUMNS = (
     *("uptime", "clients", "away", "received", "sent", "msg/s", "dropped", "retained"),
