@@ -1,12 +1,16 @@
 """Who may import whom: the arrows between protocol, firmware and host.
 
 fieldproto <- fieldnode (firmware), fieldproto <- fieldhand (host); nothing else between them.
+Inside fieldhand, neither modules nor sub-packages stand in a circle.
 """
 
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -139,6 +143,61 @@ def test_every_import_follows_the_arrows():
         wrong += violations(name, module, path.read_text(), path.name == "__init__.py")
     assert seen == {*PACKAGES, "main", "boot", "_boot"}
     assert not wrong, "\n".join(wrong)
+
+
+def circle(edges: Iterable[tuple[str, str]]) -> list[str]:
+    """Names that import each other all around, empty where there is no such circle."""
+    graph = defaultdict(set)
+    for one, other in edges:
+        if one != other:
+            graph[one].add(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def without_types(source: str) -> str:
+    """`source` without what stands under `if TYPE_CHECKING`, which is never run."""
+
+    class Runs(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    return ast.unparse(Runs().visit(ast.parse(source)))
+
+
+@cache
+def arrows() -> frozenset[tuple[str, str]]:
+    """Every import of one of fieldhand's modules by another, those inside functions too."""
+    modules = {module: path for _, module, path in sources() if module.startswith("fieldhand")}
+    found = set()
+    for module, path in modules.items():
+        text = without_types(path.read_text())
+        for _, target in imports(text, module, path.name == "__init__.py"):
+            while target and target not in modules:
+                target = target.rpartition(".")[0]
+            if target not in ("", "fieldhand"):  # fieldhand itself imports what it is asked for
+                found.add((module, target))
+    return frozenset(found)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(arrows()) == []
+
+
+def test_no_sub_packages_import_each_other_in_a_circle():
+    def sub_package(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    assert circle((sub_package(one), sub_package(other)) for one, other in arrows()) == []
+
+
+def test_a_circle_is_seen():
+    line = [("a", "b"), ("b", "c"), ("a", "c"), ("c", "c")]
+    assert circle(line) == []
+    assert set(circle([*line[:2], ("c", "a")])) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(
