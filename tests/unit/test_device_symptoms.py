@@ -51,6 +51,16 @@ GARBAGE = random.Random(1).randbytes(600)
         ),
         (b"I 12.345 greenhouse speaks plantnanny\r\n", "does not stop for Ctrl-C", "EN"),
         (b"Hello from Arduino\r\nT=21.5\r\n", "something other than MicroPython", "'T=21.5'"),
+        (  # after the one reset of our own
+            BOOT % b"0x1 (POWERON_RESET)" + b"Hello from Arduino\r\n",
+            "something other than MicroPython",
+            "'Hello from Arduino'",
+        ),
+        (
+            BOOT % b"0x3 (SW_RESET)" + b"E (95) boot: No bootable app partitions in the table\r\n",
+            "damaged",
+            "fieldhand flash",
+        ),
     ],
 )
 def test_each_symptom_says_what_it_is_and_what_to_do(heard, words, advice):

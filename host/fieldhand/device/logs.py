@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fieldhand.device import ports, symptoms
+from fieldhand.device.bootlog import LOGGED
 from fieldhand.device.tracebacks import Frame, Resolver
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _IDLE_S = 0.5
 _RETRY_S = 0.1  # a board starts within a second
 MAX_LINE = 4096  # bytes; a longer line is cut in pieces
 _JUDGED = 400  # bytes without one readable line, after which somebody is told
-_OWN = re.compile(r"^(?P<level>[IWE]) (?P<uptime>\d+\.\d{3}) ")
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,13 @@ class Line:
     @property
     def level(self) -> str | None:
         """ "I", "W" or "E" of the node's own lines."""
-        match = _OWN.match(self.text)
+        match = LOGGED.match(self.text)
         return match["level"] if match else None
 
     @property
     def uptime_s(self) -> float | None:
         """Seconds since the node's start, of its own lines."""
-        match = _OWN.match(self.text)
+        match = LOGGED.match(self.text)
         return float(match["uptime"]) if match else None
 
 

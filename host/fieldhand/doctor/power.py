@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fieldhand.device import bootlog
 from fieldhand.doctor.findings import Finding, fail, ok, warn
 
 _POWER_ON = 1
@@ -81,6 +82,6 @@ def _crashes(kept: str) -> tuple[int, int, str]:
 
 def restarted(console: str) -> str | None:
     """What a board that started again in the middle of a check says of it, None if it did not."""
-    if "Brownout detector" in console or "RTCWDT_BROWN_OUT_RESET" in console:
+    if bootlog.BROWNOUT.search(console) or "RTCWDT_BROWN_OUT_RESET" in console:
         return f"the supply broke down (brown-out). {_WEAK}"
     return None

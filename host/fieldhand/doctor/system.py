@@ -8,7 +8,7 @@ from typing import Any
 from fieldhand.doctor.findings import Finding, fail, ok, warn
 
 OLDEST = (1, 24)  # MicroPython
-MPY_FORMAT = 6  # what mpy.py compiles to
+MPY_FORMAT = 6  # what building/mpy.py compiles to
 # Free heap of an ESP32 at its REPL, bytes: README, "A real ESP32". An ESP32-WROOM has 163,000.
 LEAST_HEAP = 120_000
 GOOD_HEAP = 140_000

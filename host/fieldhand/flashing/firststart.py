@@ -1,7 +1,6 @@
 """What a board says at its start: that the node runs, or why it does not, in a maker's words.
 
-The lines of the ROM and of the bootloader: ESP-IDF Programming Guide, "Fatal Errors"; esptool's
-documentation, "Boot Log". The node's are `fieldnode`'s.
+What the chip and MicroPython say is told apart in `fieldhand.device.bootlog`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fieldhand.device import bootlog
 
 if TYPE_CHECKING:
     from serial import Serial
@@ -20,33 +21,34 @@ DEADLINE_S = 60.0
 SETTLE_S = 1.0
 LOOP_RESETS = 3  # our own is the first
 
-_RESET = re.compile(r"\brst:0x[0-9a-f]+ \((\w+)\)")
-_LEVEL = re.compile(r"^([EWI]) \d+\.\d{3} (.*)$")
-_SPEAKS = re.compile(r"^I \d+\.\d{3} (\S+) speaks (\S+)$")
+_SPEAKS = re.compile(r"\S+ speaks \S+")
 _RAISED = re.compile(r"^(\w*(?:Error|Exception|Interrupt))(: .*)?$")
 # Why a chip starts over and over, the first that fits.
 _LOOPS = (
     (
-        r"brownout",
+        bootlog.BROWNOUT,
         "the supply voltage breaks down (brownout): try another cable, a socket of the computer "
         "itself, and without what is wired to the board",
     ),
     (
-        r"smaller than the size in the binary image header|exceeds flash chip size",
+        re.compile(r"smaller than the size in the binary image header|exceeds flash chip size"),
         "its flash is smaller than the image is made for: take an image for less flash",
     ),
     (
-        r"invalid header: 0x|flash read err|ets_loader",
+        bootlog.NO_PROGRAM,
         "it finds no program in its flash: flash it again; if that stays so, the flash chip is "
         "broken, or something pulls GPIO12 up (an ESP32's flash then gets the wrong voltage)",
     ),
     (
-        r"No bootable app|hash failed|Checksum failed|has invalid|partition table error",
+        bootlog.DAMAGED_PROGRAM,
         "the program in its flash is damaged: flash it again",
     ),
-    (r"PSRAM|SPI RAM", "the image wants PSRAM, which the board lacks: take the plain image"),
     (
-        r"Guru Meditation Error.*?panic'ed \(([\w ]+)\)|abort\(\) was called",
+        re.compile(r"PSRAM|SPI RAM", re.IGNORECASE),
+        "the image wants PSRAM, which the board lacks: take the plain image",
+    ),
+    (
+        bootlog.CRASH,
         "MicroPython itself crashes: is the image the one for this board?",
     ),
 )
@@ -102,21 +104,21 @@ class Watcher:
 
     def _line(self, line: str) -> Start | None:
         self._said = (self._said + line + "\n")[-4000:]
-        if _RESET.search(line):
+        if bootlog.RESET.search(line):
             self._resets += 1
             if self._resets >= LOOP_RESETS:
                 return Start(False, self._loop(line))
-        if "waiting for download" in line:
+        if bootlog.DOWNLOAD.search(line):
             return Start(
                 False, "it waits in download mode: let its BOOT button go, free GPIO0, press EN"
             )
-        if "filesystem appears to be corrupted" in line:
+        if bootlog.DAMAGED_FILES.search(line):
             return Start(False, _FILES)
-        if _SPEAKS.match(line):
-            self._running = True
-        elif found := _LEVEL.match(line):
-            if found[1] == "E":
-                self._errors.append(found[2])
+        if found := bootlog.LOGGED.match(line):
+            if found["level"] == "E":
+                self._errors.append(found["text"])
+            elif found["level"] == "I" and _SPEAKS.fullmatch(found["text"]):
+                self._running = True
         elif found := _RAISED.match(line):
             self._raised = line
             if self._errors and self._errors[-1] == "the node crashed:":
@@ -125,9 +127,9 @@ class Watcher:
 
     def _loop(self, line: str) -> str:
         for pattern, advice in _LOOPS:
-            if re.search(pattern, self._said, re.IGNORECASE):
+            if pattern.search(self._said):
                 return f"it starts over and over: {advice}"
-        found = _RESET.search(line)
+        found = bootlog.RESET.search(line)
         return f"it starts over and over ({found[1] if found else 'no reason given'})"
 
     def _no_node(self) -> str:
