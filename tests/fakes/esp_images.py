@@ -1,24 +1,19 @@
-"""MicroPython images for tests: headers, checksums and tables of the real ones, no code inside."""
+"""Images for tests that the stand-in of MicroPython's does not make: other sizes, other headers."""
 
 import hashlib
 
 from esptool.bin_image import LoadFirmwareImage
 
 from fieldhand.esp import image, layouts
+from fieldhand.virtual.image import standin_image
 
 MB = 1 << 20
 
 
-def made(chip="esp32", version="1.24.0", variant="", flash_mb=4, name=None, partitions=None):
-    """A full image. `flash_mb` is what its header says, `name` the build inside from 1.25 on."""
+def made(chip="esp32", version="1.24.0", variant="", flash_mb=4, partitions=None):
+    """A full image. `flash_mb` is what its header says."""
     table = partitions or layouts.official(variant, version, max(flash_mb, 4) * MB)
-    build = name or {"esp32": "ESP32_GENERIC"}.get(chip, f"ESP32_GENERIC_{chip[5:].upper()}")
-    build += f"-{variant}" if variant else ""
-    text = f"MicroPython v{version} on 2024-10-25; module with ESP32\0\0{build}\0".encode()
-    descriptor = image.app_descriptor(f"v{version}")
-    app = image.program(chip, descriptor + text.ljust(4096, b"\0"), in_flash=True)
-    boot = image.program(chip, bytes(1024), in_flash=False)
-    return with_flash_size(image.pack(chip, boot, table, app), chip, flash_mb)
+    return with_flash_size(standin_image(chip, version, variant, table), chip, flash_mb)
 
 
 def app_image(chip="esp32", version="1.24.0"):

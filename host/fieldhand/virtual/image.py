@@ -8,8 +8,11 @@ board would not start with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fieldhand.errors import FieldhandError
 from fieldhand.esp import image, layouts
+from fieldhand.esp.partitions import Partition
 
 # What the board files pin.
 VERSIONS = {"esp32": "1.24.0", "esp32s3": "1.28.0", "esp32c3": "1.28.0"}
@@ -29,11 +32,16 @@ _FLASH_SIZE = 4 << 20
 _FROZEN = ("dht", "ds18x20", "ntptime", "onewire", "ssl", "umqtt/simple")
 
 
-def standin_image(chip: str = "esp32", version: str | None = None, variant: str = "") -> bytes:
+def standin_image(
+    chip: str = "esp32",
+    version: str | None = None,
+    variant: str = "",
+    partitions: Sequence[Partition] | None = None,
+) -> bytes:
     """What the file ESP32_GENERIC...-`version`.bin looks like from outside.
 
-    `chip` is esptool's name, `variant` "" or "OTA". Raises FieldhandError for what there is not,
-    and MissingPart.
+    `chip` is esptool's name, `variant` "" or "OTA"; `partitions` are the official ones for 4 MB
+    unless given. Raises FieldhandError for what there is not, and MissingPart.
     """
     if chip not in _BOARDS:
         raise FieldhandError(f"chip '{chip}' is not one of {', '.join(_BOARDS)}")
@@ -47,6 +55,6 @@ def standin_image(chip: str = "esp32", version: str | None = None, variant: str 
     return image.pack(
         chip,
         image.program(chip, b"stands in for the second-stage bootloader\0", in_flash=False),
-        layouts.official(variant, version, _FLASH_SIZE),
+        partitions or layouts.official(variant, version, _FLASH_SIZE),
         image.program(chip, data + bytes(4096 - len(data) % 4096), in_flash=True),
     )
