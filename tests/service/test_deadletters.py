@@ -1,13 +1,24 @@
 """`fieldhand dead-letter`: what was refused is looked at and tried once more."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from service.test_ingest import ingesting, packet, publisher, until
 
 from fieldhand.cli import cli
-from fieldhand.service.store import deadletters, nodes, readings
+from fieldhand.records import Status
+from fieldhand.service.store import commands, deadletters, events, nodes, readings
+from fieldhand.service.store.commands import CommandRow
 from fieldhand.service.store.database import Database
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # As the PlantNanny document prints a reading (seeds, "devices/{id}/data").
 GOOD = b'{"temperatureC": 24.3, "humidityPct": 55, "luminosityPct": 75, "ts": 1737972000}'
@@ -84,3 +95,166 @@ def test_replay_says_what_to_give(run, letters):
     for arguments in ([], ["--all", "1"]):
         _, _, error = run("replay", *arguments)
         assert "NUMBERS" in error.format_message()
+
+
+# -- schemas that evolve ---------------------------------------------------------------------------
+
+
+def carrying(number, document=None, **ext):
+    """A reading of g2 with more in its document and in its extension."""
+    topic, payload = packet("g2", number)
+    obj = {**json.loads(payload), **(document or {})}
+    obj["_fh"].update(ext)
+    return topic, obj
+
+
+@pytest.fixture
+def newer_host(tmp_path):
+    """Runs `fieldhand dead-letter` of a host that knows version 2 and one more field."""
+    tree = tmp_path / "protocol"
+    shutil.copytree(ROOT / "protocol", tree, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in [
+        ("uplink.py", "EXT_VERSION = 1 ", "EXT_VERSION = 2 "),
+        (
+            "dialects/plantnanny.py",
+            'F("uptime", "int"',
+            'F("leafWetPct", "number", means="leaf_wetness", unit="%"), F("uptime", "int"',
+        ),
+    ]:
+        file = tree / "fieldproto" / name
+        text = file.read_text("utf-8")
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new), "utf-8")
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "fieldhand.cli", "dead-letter", *arguments],
+            env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{ROOT / 'host'}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_what_newer_firmware_sends_is_stored_now_or_after_the_update(
+    mosquitto, newer_host, tmp_path
+):
+    """Over the wire: keys that only it knows, a newer version, and a document's new field."""
+    url = f"sqlite:///{tmp_path}/service.db"
+    store = Database(url)
+    store.open()
+    with ingesting(mosquitto, store, client_id="evolution") as ingest:
+        with publisher(mosquitto) as publish:
+            publish(*carrying(1, floor_dbm=-90, sky={"cover": [1, 2]}))
+            publish(*carrying(2, v=2))
+            publish(*carrying(2, v=2))  # as a broker does that missed the acknowledgement
+            publish(*carrying(3, {"leafWetPct": 12.5}))
+            publish(*carrying(4))
+        until(lambda: ingest.counts["reading"] == 2 and ingest.counts["invalid"] == 3)
+
+    def stored():
+        with store.reading() as connection:
+            (node,) = nodes.find(connection, "g2")
+            return {row["seq"]: row for row in readings.history(connection, node.id)}
+
+    def waiting():
+        with store.reading() as connection:
+            return deadletters.listing(connection, waiting=True)
+
+    assert sorted(stored()) == [1, 4]
+    assert stored()[1]["quantities"] == stored()[4]["quantities"]
+    learnt, again, version = waiting()
+    assert learnt.reason == "plantnanny data: leafWetPct: is not a field of this message"
+    assert (learnt.dialect, learnt.field) == ("plantnanny", "leafWetPct")
+    assert (version.dialect, version.field) == ("plantnanny", "_fh.v")
+    assert again.reason == version.reason
+    assert version.reason == (
+        "plantnanny data: _fh.v: is 2, understood only by a newer Fieldhand "
+        "(this one: up to 1); update the host, then `fieldhand dead-letter replay --all`"
+    )
+    replay = ["dead-letter", "replay", "--all", "--database", url]
+    same_host = CliRunner().invoke(cli, replay, standalone_mode=False)
+    assert same_host.return_value == 1 and len(waiting()) == 3
+
+    assert newer_host("replay", "--all", "--database", url) == (
+        0, "", "3 stored, 0 refused again\n",
+    )  # fmt: skip
+    assert waiting() == [] and sorted(stored()) == [1, 2, 3, 4]
+    assert stored()[2]["quantities"] == stored()[1]["quantities"]
+    assert stored()[3]["quantities"] == {**stored()[1]["quantities"], "leaf_wetness": 12.5}
+    store.close()
+
+
+# -- a replay tells of the past --------------------------------------------------------------------
+
+STATUS = "devices/g1/status"
+
+
+def letter(database, payload, received):
+    with database.writing() as connection:
+        row = deadletters.row_of(STATUS, json.dumps(payload).encode(), "of old", received)
+        deadletters.add(connection, [row])
+
+
+def node_of(database):
+    with database.writing() as connection:
+        key = nodes.key_of("plantnanny", {}, "g1")
+        return nodes.ensure(connection, database, key, None)
+
+
+def state(database, node):
+    with database.reading() as connection:
+        return nodes.statuses(connection, [node.id])[node.id]["state"]
+
+
+def test_a_replayed_status_is_the_state_of_a_node_only_if_none_came_since(run, database):
+    node = node_of(database)
+    letter(database, {"status": "online"}, 100.0)
+    letter(database, {"status": "offline"}, 200.0)
+    assert run("replay", "--all")[0] == 0
+    assert state(database, node) == "offline"
+    letter(database, {"status": "online", "_fh": {"event": {"event": "run"}}}, 300.0)
+    with database.writing() as connection:
+        gone = Status("g1", "plantnanny", "offline", {}, None, 500.0)
+        nodes.set_status(connection, database, {node.id: gone})
+        nodes.heard(connection, {node.id: 500.0})
+    assert run("replay", "--all")[0] == 0
+    assert state(database, node) == "offline"
+    with database.reading() as connection:
+        assert nodes.get(connection, node.id).last_heard == 500.0
+        assert [row["name"] for row in events.history(connection, node.id)] == ["run"]
+
+
+def asked(database, node, id, created, **values):
+    row = CommandRow(
+        id=id, node_id=node.id, action="send_now", params={}, state="sent", caller="test",
+        idempotency=None, created=created, sent=created, accepted=None, ended=None,
+        deadline=created + 30, timeout_s=30, retries=0, attempts=1, error=None, data=None,
+    )  # fmt: skip
+    with database.writing() as connection:
+        assert commands.add(connection, database, row.with_values(values))
+
+
+def answer(id, **ack):
+    return {"status": "online", "_fh": {"boot": "1-a", "ack": {
+        "command": "send_now", "state": "done", **({"id": id} if id else {}), **ack}}}  # fmt: skip
+
+
+def test_a_replayed_answer_is_noted_with_the_command_it_names(run, database):
+    node = node_of(database)
+    asked(database, node, "old", 100.0, state="timeout", ended=130.0, deadline=None)
+    asked(database, node, "now", time.time())
+    letter(database, answer("old", data={"pulses": 4}), 104.0)
+    letter(database, answer(None), 105.0)
+    for _ in range(2):
+        assert run("replay", "1", "2")[0] == 0
+    with database.reading() as connection:
+        (found,) = commands.answers(connection, "old")
+        assert (found["state"], found["late"], found["received"]) == ("done", True, 104.0)
+        assert found["data"] == {"pulses": 4}
+        # What names no command is of long ago: it is not the answer to what was asked since.
+        assert commands.get(connection, "now").state == "sent"
+        assert commands.answers(connection, "now") == []

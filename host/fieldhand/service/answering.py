@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fieldhand import answers, dialects
 from fieldhand.answers import ACCEPTED, DONE, FAILED, SENT, Asked
-from fieldhand.records import Reply
+from fieldhand.records import Heard, Reply
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.commands import Commands
 from fieldhand.service.store import commands as store
@@ -38,9 +38,13 @@ class _Change(NamedTuple):
 
 
 class Answering:
-    """The hook (`arrivals.Hook`) that finds the commands which messages answer."""
+    """The hook (`arrivals.Hook`) that finds the commands which messages answer.
 
-    def __init__(self, database: Database, commands: Commands) -> None:
+    `commands` is None where what came long ago is replayed: nobody is told, and only an answer
+    that names its command finds one, for what is under way now may have been asked since.
+    """
+
+    def __init__(self, database: Database, commands: Commands | None) -> None:
         self._database = database
         self._commands = commands
         # Workers store at the same time, each in its thread.
@@ -51,7 +55,7 @@ class Answering:
         heard = [
             arrival
             for arrival in arrivals
-            if arrival.fresh and not arrival.retained and answers.may_answer(arrival.event)
+            if arrival.fresh and not arrival.retained and self._may_answer(arrival.event)
         ]
         if not heard:
             return
@@ -67,15 +71,19 @@ class Answering:
         new = dict(zip(map(id, replies), self._insert(connection, replies), strict=True))
         batch = _Batch(connection, heard)
         for arrival in heard:
-            if new.get(id(arrival), True):
+            if new.get(id(arrival), True) and (self._commands is not None or _named(arrival)):
                 batch.take(arrival)
         store.name_command(connection, batch.answered)
         self._local.changes = batch.changes
 
     def committed(self, arrivals: Sequence[Arrival]) -> None:
-        for change in self._local.changes:
-            self._commands.say(*change)
+        if self._commands is not None:
+            for change in self._local.changes:
+                self._commands.say(*change)
         self._local.changes = []
+
+    def _may_answer(self, event: Heard) -> bool:
+        return isinstance(event, Reply) if self._commands is None else answers.may_answer(event)
 
     def _insert(self, connection: sa.Connection, replies: Sequence[Arrival]) -> list[bool]:
         rows = []
@@ -115,11 +123,7 @@ class _Batch:
             if asked is not None:
                 self._open.setdefault(row.node_id, {})[row.id] = asked
         waiting = {id for asked in self._open.values() for id in asked}
-        named = {
-            arrival.event.id
-            for arrival in heard
-            if isinstance(arrival.event, Reply) and arrival.event.id
-        }
+        named = {id for arrival in heard if (id := _named(arrival))}
         if named - waiting:
             self._ended = store.some(connection, named - waiting)
 
@@ -206,6 +210,11 @@ def _asked(row: CommandRow, node: NodeRow) -> _Open | None:
     )
     asked.row = row
     return asked
+
+
+def _named(arrival: Arrival) -> str | None:
+    """The id by which an answer names its command."""
+    return arrival.event.id if isinstance(arrival.event, Reply) else None
 
 
 def _key(arrival: Arrival) -> Key:

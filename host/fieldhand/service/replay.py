@@ -1,4 +1,7 @@
-"""Refused messages tried once more: after an update, or when a table has learned a field."""
+"""Refused messages tried once more: after an update, or when a table has learned a field.
+
+They tell of the past. What happened then is added; what a node is now, it has said since.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
+from fieldhand.records import Status
+from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Message
 from fieldhand.service.hub import Hub
 from fieldhand.service.settings import load
-from fieldhand.service.store import deadletters
+from fieldhand.service.store import deadletters, nodes
 from fieldhand.service.store.database import Database
 from fieldhand.service.store.deadletters import DeadLetter
-from fieldhand.service.writer import NodeTable, Writer
+from fieldhand.service.store.nodes import NodeRow
+from fieldhand.service.writer import NodeTable, Prepared, Writer
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,10 @@ def replay(database: Database, letters: Sequence[DeadLetter]) -> list[Outcome]:
     settings = load({"node_rate": 0}, environment={})
     table = NodeTable(database, settings.max_nodes)
     table.load()
-    writer = Writer(database, settings, table, Hub(), ())
+    writer = Writer(database, settings, table, Hub(), [Answering(database, None)])
     outcomes = []
     for letter in letters:
-        reason = _one(writer, letter)
+        reason = _one(database, writer, letter)
         if reason is None:
             with database.writing() as connection:
                 deadletters.mark_replayed(connection, [letter.id], time.time())
@@ -43,7 +51,7 @@ def replay(database: Database, letters: Sequence[DeadLetter]) -> list[Outcome]:
     return outcomes
 
 
-def _one(writer: Writer, letter: DeadLetter) -> str | None:
+def _one(database: Database, writer: Writer, letter: DeadLetter) -> str | None:
     if not letter.whole:
         return f"only {len(letter.payload)} of its {letter.size} bytes were kept"
     message = Message(letter.topic, letter.payload, letter.size, False, True, letter.received)
@@ -51,5 +59,31 @@ def _one(writer: Writer, letter: DeadLetter) -> str | None:
     if prepared.letters:
         return str(prepared.letters[0]["reason"])
     before = writer.counts["invalid"]
+    with database.reading() as connection:
+        node = _node(connection, prepared)
+        if node is not None:
+            _without_outdated(connection, node, prepared)
     writer.write(prepared)
+    if node is not None and node.last_heard is not None and node.last_heard > letter.received:
+        with database.writing() as connection:
+            nodes.heard(connection, {node.id: node.last_heard})
     return "could not be stored" if writer.counts["invalid"] > before else None
+
+
+def _node(connection: sa.Connection, prepared: Prepared) -> NodeRow | None:
+    """The node that a message is of; None for one never heard of."""
+    for _, found in prepared.found:
+        for _, event in found:
+            key = nodes.key_of(event.dialect, event.tenant, event.node)
+            return nodes.by_key(connection, key)
+    return None
+
+
+def _without_outdated(connection: sa.Connection, node: NodeRow, prepared: Prepared) -> None:
+    """Take out a status when a later one is known; what it carried stays."""
+    known = nodes.statuses(connection, [node.id]).get(node.id)
+    if known is None:
+        return
+    for message, found in prepared.found:
+        if message.received_at < known["received"]:
+            found[:] = [pair for pair in found if not isinstance(pair[1], Status)]

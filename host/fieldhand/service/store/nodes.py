@@ -71,13 +71,20 @@ def ensure(
         "last_heard": heard,
     }
     connection.execute(database.insert(schema.node).values(values).on_conflict_do_nothing())
+    return _node(connection.execute(_of_key(key)).one())
+
+
+def by_key(connection: sa.Connection, key: NodeKey) -> NodeRow | None:
+    """The node of this key, if there is one."""
+    row = connection.execute(_of_key(key)).one_or_none()
+    return None if row is None else _node(row)
+
+
+def _of_key(key: NodeKey) -> sa.Select[Any]:
     table = schema.node
-    row = connection.execute(
-        sa.select(table).where(
-            table.c.dialect == key.dialect, table.c.tenant == key.tenant, table.c.name == key.node
-        )
-    ).one()
-    return _node(row)
+    return sa.select(table).where(
+        table.c.dialect == key.dialect, table.c.tenant == key.tenant, table.c.name == key.node
+    )
 
 
 def register(
