@@ -4,8 +4,10 @@ import math
 
 import pytest
 
-from fieldhand.service.agronomy import disease, farm, nutrients, soilwater, weather
+from fieldhand.service.agronomy import atmosphere as air
+from fieldhand.service.agronomy import disease, farm, nutrients, radiation, soilwater, weather
 from fieldhand.service.agronomy.analysis import Farm, analyse
+from fieldhand.service.agronomy.et0 import penman_monteith
 from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S, Span
 
@@ -65,9 +67,71 @@ def test_et0_of_example_18_through_the_whole_analysis():
         "wind": "measured",
         "wind_height": "set",
         "latitude": "set",
+        "day_of_year": "computed",
         "altitude": "set",
         "radiation": "set",
     }
+
+
+def test_every_number_can_be_had_from_the_inputs_told_with_it():
+    """As a reader of the answer would do it, who has nothing but the answer and FAO-56."""
+    place = UCCLE.model_copy(update={"radiation": None, "longitude": 4.36, "crop_coefficient": 1.1})
+    found = look({**DOCUMENT, "soil_moisture": 17.0}, place=place)
+    results = found.model_dump(mode="json")["analysis"]
+
+    def told(name):
+        return {key: item["value"] for key, item in results[name]["inputs"].items()}
+
+    et0 = told("et0")
+    ra = radiation.extraterrestrial(et0["latitude"], et0["day_of_year"])
+    rso = radiation.clear_sky(et0["altitude"], ra)
+    es = air.mean_saturation_pressure(et0["t_max"], et0["t_min"])
+    ea = air.vapour_pressure(et0["t_max"], et0["t_min"], et0["rh_max"], et0["rh_min"])
+    lost = radiation.net_longwave(et0["t_max"], et0["t_min"], ea, et0["radiation"] / rso)
+    mean = (et0["t_max"] + et0["t_min"]) / 2
+    again = penman_monteith(
+        net_radiation=radiation.net_shortwave(et0["radiation"]) - lost,
+        temperature=mean,
+        wind=air.wind_at_2m(et0["wind"], et0["wind_height"]),
+        es=es,
+        ea=ea,
+        slope=air.saturation_slope(mean),
+        gamma=air.psychrometric_constant(air.pressure(et0["altitude"])),
+    )
+    assert results["et0"]["value"] == pytest.approx(again, abs=2e-4)
+
+    vpd = told("vpd")
+    again = air.saturation_pressure(vpd["temperature"]) * (1 - vpd["humidity"] / 100)
+    assert results["vpd"]["value"] == pytest.approx(again, abs=1e-4)
+
+    for name in ("water", "forecast"):
+        soil = told(name)
+        crop_et = soil["crop_coefficient"] * soil["et0"]
+        p = soil["depletion_fraction"] + 0.04 * (5 - crop_et)
+        taw = 10 * (soil["field_capacity"] - soil["wilting_point"]) * soil["root_depth"]
+        lacking = 10 * (soil["field_capacity"] - soil["moisture"]) * soil["root_depth"]
+        ks = (taw - lacking) / ((1 - p) * taw)
+        assert 0 < ks < 1
+        if name == "water":
+            assert results["water"]["value"] == pytest.approx(lacking)
+            assert results["water"]["details"]["stress_coefficient"] == pytest.approx(ks, abs=6e-4)
+        else:
+            dried = ks * crop_et * soil["day_share"]
+            again = soil["moisture"] - dried / (10 * soil["root_depth"])
+            assert results["forecast"]["value"] == pytest.approx(again, abs=2e-4)
+
+
+def test_in_a_calm_et0_is_that_of_half_a_metre_a_second():
+    """FAO-56, "Missing wind speed data": u2 is limited to about 0.5 m/s."""
+    still = look(DOCUMENT, uccle_hours(wind_speed=span(0.0))).analysis["et0"]
+    # 1.8 km/h are 0.5 m/s, at 10 m 0.37 m/s at 2 m; 0.5 m/s at 2 m are 0.6685 m/s at 10 m.
+    slow = look(DOCUMENT, uccle_hours(wind_speed=span(1.8))).analysis["et0"]
+    limit = look(DOCUMENT, uccle_hours(wind_speed=span(0.669 * 3.6))).analysis["et0"]
+    assert still.value == slow.value
+    assert still.value == pytest.approx(limit.value, abs=1e-3)
+    assert still.inputs["wind"].value == 0
+    assert still.inputs["wind_at_2m"].how == farm.CALM_HOW
+    assert "wind_at_2m" not in limit.inputs
 
 
 def test_et0_of_example_20_with_nothing_but_temperatures():
@@ -157,6 +221,64 @@ def test_irrigation_by_hand():
     assert now.amount == pytest.approx(35.5 / 0.75, abs=0.05)
 
 
+def test_no_more_lacks_than_a_root_zone_holds():
+    """FAO-56 eq. 86: Dr is TAW at most. A sensor that lies on the ground says 0 %."""
+    found = look({**DOCUMENT, "soil_moisture": 0.0})
+    assert found.analysis["water"].value == 65.0
+    (now,) = advice(found, "irrigation")
+    assert now.amount == pytest.approx(65 / 0.75, abs=0.05)
+    assert "is it in the soil?" in now.text
+    assert "is it" not in advice(look({**DOCUMENT, "soil_moisture": 12.0}), "irrigation")[0].text
+
+
+def test_what_of_the_soil_is_only_estimated_is_told_with_the_advice():
+    (now,) = advice(look({**DOCUMENT, "soil_moisture": 15.0}), "irrigation")
+    assert "(field capacity, wilting point and root depth estimated)" in now.text
+    soil = {"field_capacity": 25.0, "wilting_point": 12.0}
+    (now,) = advice(
+        look({**DOCUMENT, "soil_moisture": 15.0}, place=UCCLE.model_copy(update=soil)), "irrigation"
+    )
+    assert "field capacity (root depth estimated): give" in now.text
+
+
+def test_a_soil_wetter_than_field_capacity():
+    (none,) = advice(look(DOCUMENT), "irrigation")
+    assert none.advice == "none"
+    assert none.text.startswith("53.1 % is above field capacity (25 %, not set")
+
+
+FROST = {"soil_moisture": 5.0, "air_temperature": -5.0, "ec": 9.0, "npk": 100, "ph": 6.5}
+
+
+def test_frozen_soil_reads_dry_and_is_neither_watered_nor_fertilized():
+    place = UCCLE.model_copy(update={"npk_low": 300})
+    found = look({**DOCUMENT, **FROST}, place=place)
+    said = {item.subject: item for item in found.recommendations}
+    assert {name: item.advice for name, item in said.items()} == {
+        "irrigation": "wait", "fertilization": "wait", "salinity": "wait",
+    }  # fmt: skip
+    assert said["irrigation"].because == ["frost", "water"]
+    assert said["irrigation"].amount is None
+    # At 0.1 degrees there is no frost: e°(-5) is 0.42 kPa, and any air would be damp.
+    assert found.analysis["leaf_fungi"].missing == "the limits do not hold in frost"
+    thaw = look({**DOCUMENT, **FROST, "air_temperature": 0.1}, place=place)
+    assert advice(thaw, "irrigation")[0].advice == "now"
+    assert advice(thaw, "salinity")[0].advice == "leach"
+    # The soil's own temperature counts more than the air's.
+    warm = look({**DOCUMENT, **FROST, "soil_temperature": 2.0}, place=place)
+    assert advice(warm, "irrigation")[0].advice == "now"
+
+
+def test_of_an_old_reading_nothing_is_to_be_done():
+    found = look({**DOCUMENT, "soil_moisture": 10.0}, now=NOON + 86_400)
+    assert found.analysis["age"].value == 24
+    assert [(item.advice, item.text) for item in found.recommendations] == [
+        ("unknown", "the latest reading is 24 h old")
+    ] * 2
+    young = look({**DOCUMENT, "soil_moisture": 10.0}, now=NOON + 86_399)
+    assert advice(young, "irrigation")[0].advice == "now"
+
+
 def test_irrigation_soon_by_the_physical_forecast():
     # 3.88 mm/day in 6 hours are 0.97 mm, 0.19 points of a root zone of 0.5 m.
     found = look({**DOCUMENT, "soil_moisture": 18.0})
@@ -198,6 +320,41 @@ def test_acid_soil_is_limed_and_toxic():
     assert ph.advice == "raise"
     assert "aluminium and manganese are toxic" in ph.text
     assert "iron" not in found.analysis["nutrient_lockout"].details
+
+
+@pytest.mark.parametrize(
+    "ph, wanted, word",
+    [
+        (0, "check", "ultra acid (below 3.5)"),
+        (3, "check", "try the probe in a buffer first"),
+        (3.5, "raise", "lime"),
+        (8.5, "lower", "sulphur"),
+        (8.6, "lower", "gypsum"),
+        (9.0, "lower", "gypsum"),
+        (10, "check", "very strongly alkaline (above 9)"),
+    ],
+)
+def test_a_ph_at_the_edges(ph, wanted, word):
+    (said,) = advice(look({**DOCUMENT, "ph": ph}), "ph")
+    assert said.advice == wanted
+    assert word in said.text
+
+
+def test_what_locks_a_nutrient_out_is_told_with_its_limit():
+    details = look({**DOCUMENT, "ph": 8.1}).analysis["nutrient_lockout"].details
+    assert details["phosphorus"] == "fixed by calcium (above 7.5)"
+    assert details["nitrogen"] == "lost as ammonia (above 8)"
+
+
+def test_fertilizer_where_ph_and_salt_are_not_known():
+    values = {name: DOCUMENT[name] for name in ("npk", "soil_moisture")}
+    found = look(values, place=UCCLE.model_copy(update={"npk_low": 400}))
+    (said,) = advice(found, "fertilization")
+    assert said.advice == "apply"
+    assert said.text == (
+        "NPK 389 is below the farm's limit of 400;"
+        " pH and salinity not measured: either may lock it out"
+    )
 
 
 @pytest.mark.parametrize("ph", [6.0, 6.5, 7.0, 7.5])

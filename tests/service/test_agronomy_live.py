@@ -204,9 +204,24 @@ def test_on_demand(tmp_path):
                 NodeKey("farm", "{}", "farm_001"),
                 options={"agronomy": {"latitude": 95}},
             )
+            nodes.register(connection, service.database, NodeKey("plantnanny", "{}", "fern"))
+        other = client.get("/nodes/fern/agronomy")
+        assert other.status_code == 404
+        assert other.json()["detail"] == "'plantnanny:fern' is of dialect plantnanny, no farm"
         answer = client.get("/nodes/farm_001/agronomy")
         assert answer.status_code == 400
         assert "agronomy.latitude" in answer.text
+
+
+def test_what_was_last_told_long_ago_is_no_ground_to_water(tmp_path):
+    service = Service(load({"database": f"sqlite:///{tmp_path}/s.db"}), embedded_port=0)
+    with service, web(service) as client, Farm(service.broker.port) as farm:
+        farm.says(time.time() - 3 * 86_400, moisture=3.0)
+        _until(client, "farm_001")
+        found = client.get("/nodes/farm_001/agronomy").json()
+    assert found["analysis"]["age"]["state"] == "old"
+    assert found["analysis"]["age"]["value"] == pytest.approx(72, abs=0.1)
+    assert {item["advice"] for item in found["recommendations"]} == {"unknown"}
 
 
 def test_a_broken_model_file_is_told_and_physics_takes_over(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from functools import cache
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from fieldhand.cli import cli
 from fieldhand.cli import main as run
 from fieldhand.received import NodeKey
-from fieldhand.service.agronomy import forecast, training
+from fieldhand.service.agronomy import evaporation, forecast, training
 from fieldhand.service.agronomy.analysis import Farm, analyse
 from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, ModelFileError
@@ -103,6 +104,12 @@ def hours_of(history):
     }
 
 
+@cache
+def learnt():
+    """40 days of a soil that can be learnt."""
+    return train(thirsty_soil(40))
+
+
 def train(history, place=PLACE, horizon=6):
     return training.train(hours_of(history), place, "farm:farm_001", horizon, MAY)
 
@@ -111,7 +118,7 @@ def train(history, place=PLACE, horizon=6):
 
 
 def test_a_soil_that_can_be_learnt_is_predicted_better_than_by_the_others():
-    model = train(thirsty_soil(40))
+    model = learnt()
     assert model.chosen == "ridge"
     rmse = {way: error.rmse for way, error in model.errors.items()}
     assert rmse["ridge"] < 0.5 * min(rmse["physical"], rmse["naive"])
@@ -138,17 +145,82 @@ def test_too_little_history_is_left_to_physics():
 
 def test_too_little_history_and_no_latitude():
     model = train(thirsty_soil(10), FarmSettings())
+    assert model.chosen == "physical"
+    assert set(model.errors) == {"naive"}
+    assert model.why.endswith("latitude is not set: [service.agronomy] of the fleet file")
+
+
+@pytest.mark.parametrize("hours", [0, 1, 12])
+def test_next_to_no_history_says_nothing_of_a_latitude_that_is_set(hours):
+    model = train(thirsty_soil(1)[:hours])
+    assert (model.chosen, model.first is None) == ("physical", model.samples == 0)
+    assert "latitude" not in model.why
+    assert model.why.endswith("no 24 hours of which 18 have a temperature")
+
+
+def test_a_soil_of_which_too_little_was_known_is_left_to_physics_as_soon_as_it_can():
+    """Trained in its first hours, asked a day later: there is an ET0 by then."""
+    model = train(thirsty_soil(1)[:12])
+    hours = hours_of(thirsty_soil(2))
+    last = max(hours)
+    values = {name: span.mean for name, span in hours[last].items()}
+    ahead = analyse(Farm(last * HOUR_S + 60.0, values, hours, PLACE, model)).analysis["forecast"]
+    assert ahead.state == "physical"
+    assert ahead.details["why"] == model.why
+
+
+def test_a_water_balance_that_could_not_be_compared_is_told():
+    history = thirsty_soil(20)
+    for values in history:
+        del values["air_temperature"]
+    assert "the water balance is not compared: no 24 hours" in train(history).why
+    assert training.unbalanced(hours_of(thirsty_soil(2)), FarmSettings()) == evaporation.NO_LATITUDE
+    assert training.unbalanced(hours_of(thirsty_soil(2)), PLACE) is None
+    dark = FarmSettings(latitude=-80)
+    assert "the sun does not rise" in training.unbalanced(hours_of(thirsty_soil(2)), dark)
+
+
+def test_a_sensor_that_never_changes():
+    model = train([{**values, "soil_moisture": 20.0} for values in thirsty_soil(20)])
     assert model.chosen == "naive"
-    assert "is the latitude set?" in model.why
+    assert "is the sensor in the soil?" in model.why
 
 
-def test_no_history_at_all():
-    model = train([])
-    assert (model.chosen, model.samples, model.errors) == ("naive", 0, {})
+def test_no_hour_is_predicted_by_one_that_came_later(monkeypatch):
+    """Neither in the error that is printed nor in the choice of the penalty within."""
+    from sklearn.linear_model import Ridge
+
+    history = thirsty_soil(20)
+    # Which hour it is, as a feature: the model's lists stay as they are.
+    seen = []
+    fit, predict = Ridge.fit, Ridge.predict
+
+    def fitted(self, x, y, **more):
+        self.trained_on = x
+        return fit(self, x, y, **more)
+
+    def predicted(self, x):
+        seen.append((self.trained_on, x))
+        return predict(self, x)
+
+    monkeypatch.setattr(Ridge, "fit", fitted)
+    monkeypatch.setattr(Ridge, "predict", predicted)
+    monkeypatch.setattr(training, "_names", lambda found: ["order", "moisture"])
+    found = training.samples(hours_of(history), PLACE, 6)
+    for sample in found:
+        sample.features["order"] = float(sample.hour)
+    monkeypatch.setattr(training, "samples", lambda *args: found)
+    monkeypatch.setitem(forecast.UNITS, "order", "h")
+    train(history)
+    # 5 folds of the error, and 8 penalties on 3 folds of each of their trainings and of the last.
+    assert len(seen) == training.FOLDS + 8 * training.PENALTY_FOLDS * (training.FOLDS + 1)
+    for known, new in seen:
+        # Standardised, yet in order.
+        assert known[:, 0].max() < new[:, 0].min()
 
 
 def test_a_node_without_wind_learns_from_the_rest():
-    history = thirsty_soil(30)
+    history = thirsty_soil(20)
     for values in history:
         del values["wind_speed"]
     model = train(history)
@@ -181,7 +253,7 @@ def test_the_error_is_that_of_a_forecast_by_hand():
 
 def test_the_stored_model_predicts_what_it_was_trained_to():
     history = thirsty_soil(40)
-    model = train(history)
+    model = learnt()
     hours = hours_of(history)
     last = max(hours)
     misses = []
@@ -194,7 +266,7 @@ def test_the_stored_model_predicts_what_it_was_trained_to():
 
 def test_an_analysis_tells_the_model_its_error_and_its_inputs():
     history = thirsty_soil(40)
-    model = train(history)
+    model = learnt()
     hours = hours_of(history)
     # In the evening, when the soil has stopped drying.
     last = max(hour for hour in hours if hour % 24 == 19) - 24
@@ -217,8 +289,8 @@ def test_an_analysis_tells_the_model_its_error_and_its_inputs():
 
 
 def test_with_a_longitude_the_balance_knows_when_the_sun_is_up():
-    even = train(thirsty_soil(30))
-    by_sun = train(thirsty_soil(30), PLACE.model_copy(update={"longitude": 0.0}))
+    even = train(thirsty_soil(10))
+    by_sun = train(thirsty_soil(10), PLACE.model_copy(update={"longitude": 0.0}))
     assert by_sun.errors["physical"].rmse < 0.8 * even.errors["physical"].rmse
     assert by_sun.errors["naive"] == even.errors["naive"]
 
@@ -235,9 +307,23 @@ def test_the_share_of_a_day(longitude, night):
     assert forecast.day_share(PLACE, MAY // HOUR_S + 20, 8)[0] == pytest.approx(1 / 3)
 
 
+def test_a_model_of_other_settings_is_not_used_and_its_errors_are_not_told():
+    history = thirsty_soil(40)
+    model = learnt()
+    assert model.place == PLACE
+    hours = hours_of(history)
+    last = max(hours)
+    values = {name: span.mean for name, span in hours[last].items()}
+    place = PLACE.model_copy(update={"root_depth": 0.9})
+    ahead = analyse(Farm(last * HOUR_S + 60.0, values, hours, place, model)).analysis["forecast"]
+    assert (ahead.state, ahead.error) == ("physical", None)
+    assert "settings are not those it was trained with" in ahead.details["why"]
+    assert ahead.details["error"] == "not validated on this farm"
+
+
 def test_what_lies_beyond_its_training_is_refused():
     history = thirsty_soil(40)
-    model = train(history)
+    model = learnt()
     hours = hours_of(history)
     found = forecast.features(hours, max(hours), PLACE)
     with pytest.raises(ValueError, match=r"moisture is 80, in its training 1\d\.\d+ to 2\d"):
@@ -247,7 +333,7 @@ def test_what_lies_beyond_its_training_is_refused():
 
 
 def test_the_file_is_json_and_the_same_when_read_again(tmp_path):
-    model = train(thirsty_soil(30))
+    model = learnt()
     path = forecast.path_of(tmp_path / "new", "farm:a/../b")
     assert path.parent == tmp_path / "new"
     forecast.save(model, path)
@@ -276,7 +362,7 @@ def test_no_file_is_no_model(tmp_path):
     ],
 )
 def test_a_model_file_that_was_meddled_with_is_refused(tmp_path, change, reason):
-    data = train(thirsty_soil(20)).model_dump()
+    data = learnt().model_dump()
     path = tmp_path / "m.json"
     path.write_text(json.dumps({**data, **change}))
     with pytest.raises(ModelFileError, match=reason) as caught:
@@ -363,7 +449,7 @@ def farm_folder(tmp_path, monkeypatch):
 
 def test_the_command_prints_the_errors_and_keeps_the_model(farm_folder):
     folder, database = farm_folder
-    fill(database, thirsty_soil(30))
+    fill(database, thirsty_soil(20))
     result = CliRunner().invoke(cli, ["agronomy", "train", "farm_001"])
     assert result.exit_code == 0, result.output
     assert "5-fold time-series cross-validation" in result.output
@@ -381,17 +467,63 @@ def test_the_command_prints_the_errors_and_keeps_the_model(farm_folder):
 
 
 @pytest.mark.parametrize(
-    "arguments, line",
+    "arguments, code, line",
     [
-        (["farm_009"], "no node 'farm_009' in the database"),
-        (["farm_001"], "no reading of 'farm:farm_001' in the database"),
-        (["farm_001", "--database", "sqlite:///nowhere.db"], "nowhere.db is not there"),
+        (["farm_009"], 2, "node 'farm_009': not in the database (did you mean 'farm_001'?); its"),
+        (["farm_001"], 1, "no reading of 'farm:farm_001' in the database"),
+        (["dry"], 1, "'farm:dry' told no plausible soil moisture in the 120 d before its last"),
+        (["dry", "--days", "3"], 1, "in the 3 d before its last reading"),
+        (["pv"], 2, "node 'pv': its dialect is solar; only a farm's soil is forecast"),
+        (["solar:acme:pv"], 2, "node 'solar:acme:pv': its dialect is solar"),
+        (["twice"], 2, "several farms are called so: farm:a:twice, farm:b:twice"),
+        (["north"], 2, "node 'farm:north': agronomy.latitude: Input should be less than"),
+        (["farm_001", "--database", "sqlite:///nowhere.db"], 2, "nowhere.db: is not there"),
+        (["farm_001", "--database", "sqlite:///empty.db"], 2, "which has no farm yet"),
+        (["farm_001", "--database", "sqlite:///fleet.toml"], 2, "file is not a database"),
+        (["farm_001", "--database", "nonsense"], 2, "is not a database URL"),
     ],
 )
-def test_a_mistake_is_one_line(farm_folder, capsys, arguments, line):
-    _, database = farm_folder
+def test_a_mistake_is_one_line(farm_folder, capsys, arguments, code, line):
+    folder, database = farm_folder
     fill(database, [])
-    assert run(["agronomy", "train", *arguments]) == 1
-    said = capsys.readouterr().err.strip()
-    assert line in said
-    assert "\n" not in said
+    # A sensor that is not connected tells less than none.
+    fill(database, [{"air_temperature": 20.0, "soil_moisture": -1.0}] * 30, "dry")
+    fill(database, thirsty_soil(1), "north", {"agronomy": {"latitude": 95}})
+    with database.writing() as connection:
+        for key in (
+            NodeKey("solar", '{"company":"acme"}', "pv"),
+            NodeKey("farm", '{"org":"a"}', "twice"),
+            NodeKey("farm", '{"org":"b"}', "twice"),
+        ):
+            nodes.register(connection, database, key)
+    empty = Database(f"sqlite:///{folder}/empty.db")
+    empty.open()
+    empty.close()
+    assert run(["agronomy", "train", *arguments]) == code
+    told = capsys.readouterr()
+    assert line in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert not (folder / "nowhere.db").exists()
+    assert not (folder / ".fieldhand" / "agronomy").exists()
+
+
+def test_a_farm_is_meant_before_a_node_of_another_dialect(farm_folder):
+    _, database = farm_folder
+    fill(database, thirsty_soil(1))
+    with database.writing() as connection:
+        nodes.register(connection, database, NodeKey("plantnanny", "{}", "farm_001"))
+    result = CliRunner().invoke(cli, ["agronomy", "train", "farm_001"])
+    assert result.exit_code == 0, result.output
+    assert "physical is used: " in result.output
+    assert "farm%3Afarm_001.json: " in result.output
+
+
+def test_one_reading_is_too_little_and_says_so(farm_folder):
+    folder, database = farm_folder
+    fill(database, thirsty_soil(1)[:1])
+    result = CliRunner().invoke(cli, ["agronomy", "train", "farm_001"])
+    assert result.exit_code == 0, result.output
+    first, second = result.output.splitlines()
+    assert first.startswith("physical is used: 0 hours to learn from, 336 are needed")
+    assert second == f"{folder}/.fieldhand/agronomy/farm%3Afarm_001.json: 0 hours"

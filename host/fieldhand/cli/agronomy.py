@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldhand.cli.common import NodeName, emit, file_option, json_option, load_file
-from fieldhand.cli.serve import need_service
+from fieldhand.cli.common import (
+    NodeName,
+    database_option,
+    emit,
+    file_option,
+    json_option,
+    load_file,
+)
+from fieldhand.cli.serve import open_database
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
     from fieldhand.service.store.database import Database
     from fieldhand.service.store.nodes import NodeRow
 
+# Names among which a mistyped one is looked for.
+MAX_KNOWN = 1_000
+MAX_LISTED = 10
 INSTALL = "pip install 'fieldhand[agronomy]'"
 WAYS = {
     "naive": "stays as it is",
@@ -48,8 +58,8 @@ def agronomy() -> None:
     show_default=True,
     help="How much of its history to learn from, back from its last reading.",
 )
-@click.option("--database", metavar="URL", help="As for serve.  [default: .fieldhand/service.db]")
 @file_option
+@database_option
 @json_option
 def train(
     node: str, hours: int, days: int, database: str | None, file: Path | None, as_json: bool
@@ -61,26 +71,19 @@ def train(
     little history, or where it is no better, the linear model is not used. Hours in which the soil
     was watered are left out: the forecast says how it dries.
     """
-    need_service()
-    from fieldhand.service.agronomy import forecast, observing
-    from fieldhand.service.store.database import Database
+    with open_database(file, database, existing=True) as opened:
+        from fieldhand.service.agronomy import forecast, observing
 
-    fleet_file = load_file(file, required=False)
-    settings = _settings(fleet_file, database)
-    where = _existing(settings, fleet_file)
-    opened = Database(where)
-    opened.open()
-    try:
+        fleet_file = load_file(file, required=False)
+        settings = _settings(fleet_file, database)
         with opened.reading() as connection:
-            row = _node(connection, node)
+            row = _farm(connection, node)
             model = _train(connection, opened, settings, row, hours, days)
         path = forecast.path_of(
             observing.models_folder(settings, opened, fleet_file.path if fleet_file else None),
             row.public_id,
         )
         forecast.save(model, path)
-    finally:
-        opened.close()
     if as_json:
         emit({**model.model_dump(), "file": str(path)})
         return
@@ -97,32 +100,31 @@ def _settings(file: FleetFile | None, database: str | None) -> ServiceSettings:
     )
 
 
-def _existing(settings: ServiceSettings, file: FleetFile | None) -> str:
-    """The database's URL; a SQLite file that is not there is not made."""
-    import sqlalchemy as sa
-
-    from fieldhand.service.settings import default_database
-
-    url = settings.database or default_database(file.path if file is not None else None)
-    try:
-        made = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return url  # refused when it is opened
-    if made.get_backend_name() == "sqlite" and made.database and not Path(made.database).exists():
-        raise click.ClickException(f"{made.database} is not there: fieldhand serve makes it")
-    return url
-
-
-def _node(connection: sa.Connection, word: str) -> NodeRow:
+def _farm(connection: sa.Connection, word: str) -> NodeRow:
+    """The farm that `word` names. Raises UnknownNode."""
+    from fieldhand.errors import UnknownNode, did_you_mean
+    from fieldhand.service.agronomy.observing import DIALECT
     from fieldhand.service.store import nodes
 
     found = nodes.find(connection, word)
-    if not found:
-        raise click.ClickException(f"no node '{word}' in the database")
-    if len(found) > 1:
-        ids = ", ".join(row.public_id for row in found)
-        raise click.ClickException(f"several nodes are called '{word}': {ids}")
-    return found[0]
+    farms = [row for row in found if row.dialect == DIALECT]
+    if len(farms) == 1:
+        return farms[0]
+    known = [row.public_id for row in farms]
+    if farms:
+        reason = f"several farms are called so: {', '.join(known)}"
+    elif found:
+        others = " and ".join(sorted({row.dialect for row in found}))
+        reason = f"its dialect is {others}; only a {DIALECT}'s soil is forecast"
+    else:
+        rows = nodes.listing(connection, limit=MAX_KNOWN)
+        known = [row.name for row in rows if row.dialect == DIALECT]
+        reason = f"not in the database{did_you_mean(word, known)}"
+        if not known:
+            reason += ", which has no farm yet"
+        elif len(known) <= MAX_LISTED:
+            reason += f"; its farms: {', '.join(known)}"
+    raise UnknownNode(word, known, reason)
 
 
 def _train(
@@ -147,6 +149,11 @@ def _train(
     found = store.hours(
         connection, database, row.id, weather.QUANTITIES, until - days * 86_400, until
     )
+    if not any(weather.MOISTURE in spans for spans in found.values()):
+        raise click.ClickException(
+            f"nothing to forecast: '{row.public_id}' told no plausible soil moisture in the"
+            f" {days} d before its last reading"
+        )
     try:
         return training.train(found, place, row.public_id, hours, time.time())
     except ModuleNotFoundError as error:
@@ -172,4 +179,5 @@ def _show(model: Model, path: Path) -> None:
         click.echo(f"soil moisture of {model.node} in {model.horizon_h} h, points of %, {how}:")
         Console().print(table)
     click.echo(f"{model.chosen} is used: {model.why}")
-    click.echo(f"{path}: {model.samples} hours, {model.first} to {model.last}")
+    span = f", {model.first} to {model.last}" if model.first is not None else ""
+    click.echo(f"{path}: {model.samples} hours{span}")

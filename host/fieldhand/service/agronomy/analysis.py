@@ -33,12 +33,22 @@ from fieldhand.service.guards import WIND_LIMIT_KMH
 from fieldhand.service.store.agronomy import HOUR_S
 from fieldproto.timestamps import format_utc
 
+# What a reading says of the water in a soil, and of the air, a day later is no ground to act on.
+STALE_S = 86_400.0
 NOT_MEASURED = "the latest reading has no plausible value of {}"
 LATEST = "the node's latest reading"
-WATER_METHOD = "FAO-56 chapter 8: depletion of the root zone, eq. 82-84 and 87"
-VPD_METHOD = "FAO-56 eq. 10 and 11, latest reading"
+WATER_METHOD = "FAO-56 chapter 8: depletion of the root zone, eq. 82-84, 86 and 87"
+VPD_METHOD = (
+    "FAO-56 eq. 10 and 11, latest reading; by Ohio State University AEX-804 (2001) for infection"
+    f" below {vpd.INFECTION:g} kPa, damp below {vpd.FUNGI:g} kPa"
+)
+PHYSICAL_METHOD = "FAO-56 water balance, eq. 58, 84 and 85"
+FROST_METHOD = "frost at 0 °C and below"
+AGE_METHOD = f"since the latest reading; old from {STALE_S / HOUR_S:g} h on"
 WIND_METHOD = f"fertilizer is spread up to {WIND_LIMIT_KMH:g} km/h"
 UNTRAINED = "no model is trained: fieldhand agronomy train"
+OTHER_PLACE = "the farm's settings are not those it was trained with: fieldhand agronomy train"
+BELOW_WILTING = "the sensor says less than the wilting point: is it in the soil?"
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Farm:
     """What is known of a farm at `at` (Unix seconds): its latest values, its hours, its settings.
 
     `model_trouble` says why a trained model could not be loaded, `fertilization_blocked` why the
-    command would be refused now.
+    command would be refused now. `now`: when it is analysed, Unix seconds; None is `at`.
     """
 
     at: float
@@ -56,6 +66,7 @@ class Farm:
     model: Model | None = None
     model_trouble: str | None = None
     fertilization_blocked: str | None = None
+    now: float | None = None
 
     @property
     def last_hour(self) -> int:
@@ -72,8 +83,10 @@ def analyse(known: Farm) -> Analysis:
     found["salinity"] = _salinity(known)
     found["npk"] = _npk(known)
     found["late_blight"] = _late_blight(known, day)
-    found["leaf_fungi"] = _leaf_fungi(found["vpd"])
+    found["frost"] = _frost(known)
+    found["leaf_fungi"] = _leaf_fungi(found["vpd"], found["frost"])
     found["wind"] = _wind(known)
+    found["age"] = _age(known)
     return Analysis(
         analysis=found,
         recommendations=recommend(found, known.place),
@@ -107,40 +120,53 @@ def _water(known: Farm, et0: Result) -> Result:
     moisture = _latest(known, weather.MOISTURE, "%")
     if moisture is None:
         return missing(WATER_METHOD, NOT_MEASURED.format("soil moisture"))
-    place = known.place
-    capacity = given(place.field_capacity, "%", farm.FIELD_CAPACITY, farm.FIELD_CAPACITY_HOW)
-    wilting = given(place.wilting_point, "%", farm.WILTING_POINT, farm.WILTING_POINT_HOW)
-    depth = given(place.root_depth, "m", farm.ROOT_DEPTH, farm.ROOT_DEPTH_HOW)
-    table = given(
-        place.depletion_fraction, "", farm.DEPLETION_FRACTION, farm.DEPLETION_FRACTION_HOW
+    soil = _soil(known.place)
+    capacity, wilting, depth = (
+        soil[name].value for name in ("field_capacity", "wilting_point", "root_depth")
     )
-    inputs = {
-        "moisture": moisture,
-        "field_capacity": capacity,
-        "wilting_point": wilting,
-        "root_depth": depth,
-        "depletion_fraction": table,
-    }
-    p = table.value
+    p = soil["depletion_fraction"].value
+    inputs = {"moisture": moisture, **soil}
     details: dict[str, float | str] = {}
     if et0.value is not None:
-        kc = given(place.crop_coefficient, "", farm.CROP_COEFFICIENT, farm.CROP_COEFFICIENT_HOW)
+        kc = _crop(known.place)
         crop_et = max(0.0, kc.value * et0.value)
         inputs |= {"crop_coefficient": kc, "et0": computed(et0.value, "mm/day", "result et0")}
         p = soilwater.depletion_fraction(p, crop_et)
         details["crop_et_mm_per_day"] = round(crop_et, 2)
-    taw = soilwater.total_available(capacity.value / 100, wilting.value / 100, depth.value)
-    lacking = soilwater.depletion(moisture.value / 100, capacity.value / 100, depth.value)
+    taw = soilwater.total_available(capacity / 100, wilting / 100, depth)
+    lacking = soilwater.depletion(moisture.value / 100, capacity / 100, depth, taw)
     ks = soilwater.stress(taw, lacking, p)
     details |= {
+        "depletion_fraction_now": round(p, 3),
         "total_available_mm": round(taw, 1),
         "readily_available_mm": round(p * taw, 1),
         "stress_coefficient": round(ks, 3),
         # The moisture at which the crop begins to suffer.
-        "threshold_percent": round(capacity.value - p * taw / (10 * depth.value), 2),
+        "threshold_percent": round(capacity - p * taw / (10 * depth), 2),
     }
+    if moisture.value < wilting:
+        details["doubt"] = BELOW_WILTING
     state = "dry" if lacking >= p * taw else "enough"
     return result(lacking, "mm", WATER_METHOD, inputs, state=state, details=details)
+
+
+def _soil(place: FarmSettings) -> dict[str, Input]:
+    return {
+        "field_capacity": given(
+            place.field_capacity, "%", farm.FIELD_CAPACITY, farm.FIELD_CAPACITY_HOW
+        ),
+        "wilting_point": given(
+            place.wilting_point, "%", farm.WILTING_POINT, farm.WILTING_POINT_HOW
+        ),
+        "root_depth": given(place.root_depth, "m", farm.ROOT_DEPTH, farm.ROOT_DEPTH_HOW),
+        "depletion_fraction": given(
+            place.depletion_fraction, "", farm.DEPLETION_FRACTION, farm.DEPLETION_FRACTION_HOW
+        ),
+    }
+
+
+def _crop(place: FarmSettings) -> Input:
+    return given(place.crop_coefficient, "", farm.CROP_COEFFICIENT, farm.CROP_COEFFICIENT_HOW)
 
 
 def _forecast(known: Farm, et0: Result) -> Result:
@@ -154,6 +180,10 @@ def _forecast(known: Farm, et0: Result) -> Result:
     # Without a trained model, or where it does not apply, what physics says.
     way: Way = model.chosen if model is not None else "physical"
     why = model.why if model is not None else known.model_trouble or UNTRAINED
+    # Its errors are those of the soil and the place it was trained with.
+    valid = model is not None and model.place == known.place
+    if model is not None and not valid:
+        way, why = "physical", OTHER_PLACE
     inputs = {"moisture": moisture}
     value: float | None = None
     if model is not None and way == "ridge":
@@ -173,6 +203,7 @@ def _forecast(known: Farm, et0: Result) -> Result:
     if value is None and way == "physical" and et0.value is not None:
         share, how = forecast.day_share(known.place, known.at / HOUR_S, horizon)
         value = forecast.physical(moisture.value, et0.value, known.place, share)
+        inputs |= _soil(known.place) | {"crop_coefficient": _crop(known.place)}
         inputs["et0"] = computed(et0.value, "mm/day", "result et0")
         inputs["day_share"] = Input(
             value=round(share, 4),
@@ -184,10 +215,12 @@ def _forecast(known: Farm, et0: Result) -> Result:
         if way == "physical":
             why += f"; no physical model: {et0.missing}"
         way, value = "naive", moisture.value
-    validated = model.errors.get(way) if model is not None else None
+    validated = model.errors.get(way) if model is not None and valid else None
     details: dict[str, float | str] = {"hours": horizon, "model": way, "why": why}
     if model is not None:
         details["trained"] = model.trained
+        if model.first is not None and model.last is not None:
+            details |= {"trained_from": model.first, "trained_to": model.last}
     if validated is None:
         details["error"] = "not validated on this farm"
     return result(value, "%", method, inputs, state=way, details=details, error=validated)
@@ -263,14 +296,38 @@ def _late_blight(known: Farm, last: weather.Day | None) -> Result:
     )
 
 
-def _leaf_fungi(deficit: Result) -> Result:
+def _leaf_fungi(deficit: Result, frost: Result) -> Result:
     if deficit.value is None:
         return missing(disease.LEAF_METHOD, str(deficit.missing))
+    if frost.state == "frost":
+        # Cold air has little vapour to lack, however dry it is.
+        return missing(disease.LEAF_METHOD, "the limits do not hold in frost")
     return Result(
         state=disease.leaf_fungi(deficit.value),
         method=disease.LEAF_METHOD,
         inputs={"vpd": computed(deficit.value, "kPa", "result vpd")},
     )
+
+
+def _frost(known: Farm) -> Result:
+    """By the soil where its temperature is measured, else by the air."""
+    for name in (weather.SOIL_TEMPERATURE, weather.TEMPERATURE):
+        found = _latest(known, name, "°C")
+        if found is not None:
+            state = "frost" if found.value <= 0 else "none"
+            return result(found.value, "°C", FROST_METHOD, {name: found}, state=state)
+    return missing(FROST_METHOD, NOT_MEASURED.format("temperature"))
+
+
+def _age(known: Farm) -> Result:
+    now = known.at if known.now is None else known.now
+    age = max(0.0, now - known.at)
+    inputs = {
+        "latest_reading": measured(known.at, "s", "Unix time of the node's latest reading"),
+        "now": computed(now, "s", "Unix time of this analysis"),
+    }
+    state = "old" if age >= STALE_S else "fresh"
+    return result(age / HOUR_S, "h", AGE_METHOD, inputs, state=state)
 
 
 def _wind(known: Farm) -> Result:

@@ -12,8 +12,14 @@ from fieldhand.service.agronomy import vpd
 HUTTON_TEMPERATURE = 10.0
 HUTTON_HUMIDITY = 90.0
 HUTTON_HOURS = 6
-HUTTON_METHOD = "Hutton Criteria (2017), potato late blight, on the last two times 24 hours"
-LEAF_METHOD = "VPD limits of Ohio State University AEX-804 (2001), fungi on leaves"
+HUTTON_METHOD = (
+    "Hutton Criteria (2017), potato late blight, on the last two times 24 hours: each at least"
+    f" {HUTTON_TEMPERATURE:g} °C and {HUTTON_HOURS} h of {HUTTON_HUMIDITY:g} % and more"
+)
+LEAF_METHOD = (
+    f"VPD limits of Ohio State University AEX-804 (2001), fungi on leaves: high below"
+    f" {vpd.INFECTION:g} kPa, medium below {vpd.FUNGI:g} kPa"
+)
 
 
 class DayOfAir(NamedTuple):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from fieldhand.service.agronomy import atmosphere as air
 from fieldhand.service.agronomy import et0, farm, radiation
 from fieldhand.service.agronomy.farm import FarmSettings
-from fieldhand.service.agronomy.results import Input, Result, estimated, given, measured, missing
+from fieldhand.service.agronomy.results import (
+    Input,
+    Result,
+    computed,
+    estimated,
+    given,
+    measured,
+    missing,
+)
 from fieldhand.service.agronomy.results import result as result_of
 from fieldhand.service.agronomy.weather import DAY_HOURS, Day
 
@@ -22,8 +30,9 @@ def no_day(hours: int) -> str:
 def reference(day: Day, number: int, place: FarmSettings) -> Result:
     """ET0 in mm/day of `day`, the `number`th of the year. FAO-56 eq. 6 and chapter 3's fall-backs.
 
-    Humidity: else dew point = Tmin (eq. 48); wind: else 2 m/s; radiation: else eq. 50; pressure:
-    else by altitude (eq. 7), which is sea level where it is not set. Latitude has no fall-back.
+    Humidity: else dew point = Tmin (eq. 48); wind: else 2 m/s, and never below 0.5 m/s at 2 m;
+    radiation: else eq. 50; pressure: else by altitude (eq. 7), which is sea level where it is not
+    set. Latitude has no fall-back.
     """
     if place.latitude is None:
         return missing(METHOD, NO_LATITUDE)
@@ -31,6 +40,7 @@ def reference(day: Day, number: int, place: FarmSettings) -> Result:
         "t_max": measured(day.t_max, "°C", LAST_DAY),
         "t_min": measured(day.t_min, "°C", LAST_DAY),
         "latitude": given(place.latitude, "°", 0, ""),
+        "day_of_year": computed(number, "", "of the middle of the 24 hours, UTC"),
     }
     es = air.mean_saturation_pressure(day.t_max, day.t_min)
     if day.rh_max is not None and day.rh_min is not None:
@@ -53,9 +63,10 @@ def reference(day: Day, number: int, place: FarmSettings) -> Result:
         return missing(METHOD, f"the sun does not rise at {place.latitude:g}° on this day")
     rs = _solar(day, place, ra, rso, inputs)
     lost = radiation.net_longwave(day.t_max, day.t_min, ea, radiation.cloudiness(rs, rso))
+    net = radiation.net_shortwave(rs) - lost
     mean = (day.t_max + day.t_min) / 2
     found = et0.penman_monteith(
-        net_radiation=radiation.net_shortwave(rs) - lost,
+        net_radiation=net,
         temperature=mean,
         wind=wind,
         es=es,
@@ -63,7 +74,14 @@ def reference(day: Day, number: int, place: FarmSettings) -> Result:
         slope=air.saturation_slope(mean),
         gamma=air.psychrometric_constant(pressure),
     )
-    details = {"hours_measured": day.hours, "vpd_day_kpa": round(es - ea, 3)}
+    details = {
+        "hours_measured": day.hours,
+        "vpd_day_kpa": round(es - ea, 3),
+        "wind_at_2m_m_per_s": round(wind, 3),
+        "extraterrestrial_mj_per_m2": round(ra, 3),
+        "clear_sky_mj_per_m2": round(rso, 3),
+        "net_radiation_mj_per_m2": round(net, 3),
+    }
     return result_of(found, "mm/day", METHOD, inputs, details=details)
 
 
@@ -74,7 +92,11 @@ def _wind(day: Day, place: FarmSettings, inputs: dict[str, Input]) -> float:
     height = given(place.wind_height, "m", farm.WIND_HEIGHT, farm.WIND_HEIGHT_HOW)
     inputs["wind"] = measured(day.wind / 3.6, "m/s", LAST_DAY)
     inputs["wind_height"] = height
-    return air.wind_at_2m(day.wind / 3.6, height.value)
+    wind = air.wind_at_2m(day.wind / 3.6, height.value)
+    if wind < farm.CALM:
+        inputs["wind_at_2m"] = estimated(farm.CALM, "m/s", farm.CALM_HOW)
+        return farm.CALM
+    return wind
 
 
 def _solar(day: Day, place: FarmSettings, ra: float, rso: float, inputs: dict[str, Input]) -> float:

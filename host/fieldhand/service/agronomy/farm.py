@@ -59,6 +59,9 @@ ALTITUDE = 0.0
 ALTITUDE_HOW = "not set: sea level"
 WIND = 2.0
 WIND_HOW = "not measured: 2 m/s, FAO-56 chapter 3, the mean of 2000 stations"
+# Also in a calm the ground warms the air, which rises and takes vapour with it.
+CALM = 0.5
+CALM_HOW = "calm: reckoned with 0.5 m/s, FAO-56 chapter 3"
 WIND_HEIGHT = 2.0
 WIND_HEIGHT_HOW = "not set: 2 m, FAO-56's standard"
 CROP_COEFFICIENT = 1.0

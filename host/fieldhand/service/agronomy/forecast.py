@@ -62,6 +62,8 @@ class Model(BaseModel):
 
     format: Literal[1] = 1
     node: str
+    # What held when it was trained: its errors say nothing of another soil.
+    place: FarmSettings
     horizon_h: int = Field(ge=1, le=MAX_HORIZON_H)
     chosen: Way
     why: str
@@ -162,7 +164,7 @@ def physical(moisture: float, et0: float, place: FarmSettings, days: float) -> f
     crop_et = max(0.0, et0) * (place.crop_coefficient or farm.CROP_COEFFICIENT)
     p = soilwater.depletion_fraction(place.depletion_fraction or farm.DEPLETION_FRACTION, crop_et)
     taw = soilwater.total_available(capacity, wilting / 100, depth)
-    ks = soilwater.stress(taw, soilwater.depletion(moisture / 100, capacity, depth), p)
+    ks = soilwater.stress(taw, soilwater.depletion(moisture / 100, capacity, depth, taw), p)
     return max(0.0, moisture - soilwater.drying(crop_et, ks, days) / (10 * depth))
 
 

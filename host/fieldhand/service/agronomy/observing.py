@@ -21,6 +21,8 @@ from fieldhand.service.store.nodes import NodeRow
 # An analysis looks at two days: the Hutton Criteria do.
 WINDOW_H = 48
 FOLDER = "agronomy"
+# Only its nodes are farms.
+DIALECT = "farm"
 
 
 class FarmError(FieldhandError):
@@ -86,4 +88,5 @@ def observe(
         model=model,
         model_trouble=trouble,
         fertilization_blocked=blocked,
+        now=now,
     )

@@ -24,6 +24,7 @@ from fieldhand.records import Reading
 from fieldhand.service import moments
 from fieldhand.service.agronomy import observing
 from fieldhand.service.agronomy.analysis import analyse
+from fieldhand.service.agronomy.observing import DIALECT
 from fieldhand.service.agronomy.results import Analysis
 from fieldhand.service.hub import LiveEvent
 from fieldhand.service.store import readings
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from fieldhand.service.arrivals import Arrival
     from fieldhand.service.service import Service
 
-DIALECT = "farm"
 KIND = "agronomy_analysis"
 # Farms whose two days of hours are kept at hand, some 50 KiB each; others are asked for again.
 MAX_WINDOWS = 500

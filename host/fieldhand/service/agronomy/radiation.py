@@ -12,8 +12,8 @@ STEFAN_BOLTZMANN = 4.903e-9  # MJ/K⁴/m² per day
 ALBEDO = 0.23  # of the reference crop
 # kRs of eq. 50.
 INLAND, COAST = 0.16, 0.19
-# Limits of Rs/Rso in eq. 39: FAO-56 has it between about 0.33 (dense cloud) and 1 (clear sky);
-# where measured radiation falls below, it is held at the 0.3 of ASCE-EWRI (2005) eq. 18.
+# Limits of Rs/Rso in eq. 39: FAO-56 has it at most 1 (clear sky) and about 0.33 under dense cloud;
+# 0.3, its total cloud cover in chapter 4, is also the limit of ASCE-EWRI (2005) eq. 18.
 DARKEST = 0.3
 
 

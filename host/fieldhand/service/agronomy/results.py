@@ -23,7 +23,10 @@ class Input(BaseModel):
 
 
 class Error(BaseModel):
-    """How far a model was off: by time-series cross-validation on this node's own history."""
+    """How far a model was off on this node's own history, at `samples` hours.
+
+    By time-series cross-validation in `folds`; 0 folds where nothing was trained: on all hours.
+    """
 
     rmse: float
     mae: float

@@ -8,9 +8,9 @@ def total_available(field_capacity: float, wilting_point: float, root_depth: flo
     return 1000 * (field_capacity - wilting_point) * root_depth
 
 
-def depletion(content: float, field_capacity: float, root_depth: float) -> float:
-    """Dr, mm that lack to field capacity; 0 above it. FAO-56 eq. 87."""
-    return max(0.0, 1000 * (field_capacity - content) * root_depth)
+def depletion(content: float, field_capacity: float, root_depth: float, taw: float) -> float:
+    """Dr, mm that lack to field capacity, of `taw` at most. FAO-56 eq. 87 in the limits of 86."""
+    return min(taw, max(0.0, 1000 * (field_capacity - content) * root_depth))
 
 
 def depletion_fraction(table: float, crop_et: float) -> float:

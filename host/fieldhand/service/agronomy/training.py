@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fieldhand.service.agronomy import forecast, weather
+from fieldhand.service.agronomy import evaporation, forecast, weather
 from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, Way
 from fieldhand.service.agronomy.results import Error
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Two weeks of hours: below, what is learnt is the weather of a few days.
 MIN_SAMPLES = 14 * 24
 FOLDS = 5
+# Within a fold's training, to choose the penalty.
+PENALTY_FOLDS = 3
 # A rise of so many points within an hour is water from above: hours before it are no drying.
 RISE = 1.0
 # Features that fewer samples have than this share are left out, rather than the samples.
@@ -61,9 +63,10 @@ def samples(hours: Hours, place: FarmSettings, horizon_h: int) -> list[Sample]:
 def train(hours: Hours, place: FarmSettings, node: str, horizon_h: int, now: float) -> Model:
     """The model of a farm, with the errors of each way on the same hours.
 
-    Cross-validated by `FOLDS` splits in which training always precedes testing, a horizon apart.
-    The ridge model is chosen where it beats both others; with fewer than `MIN_SAMPLES` hours it is
-    not trained. Raises ImportError without scikit-learn, where that is needed.
+    Cross-validated by `FOLDS` splits in which training always precedes testing, a horizon apart;
+    how much the ridge model is held back is found in each fold's training alone, in the same way.
+    It is chosen where it beats both others. With fewer than `MIN_SAMPLES` hours it is not trained,
+    and physics is left to it. Raises ImportError without scikit-learn, where that is needed.
     """
     found = samples(hours, place, horizon_h)
     names = _names(found)
@@ -71,43 +74,67 @@ def train(hours: Hours, place: FarmSettings, node: str, horizon_h: int, now: flo
     if len(usable) < MIN_SAMPLES:
         why = f"{len(usable)} hours to learn from, {MIN_SAMPLES} are needed"
         balanced = [s for s in found if s.physical is not None]
+        lacking = None if balanced else unbalanced(hours, place)
         return _model(
             node,
+            place,
             horizon_h,
             now,
-            balanced or usable,
-            chosen="physical" if balanced else "naive",
-            why=why if balanced else f"{why}; and ET0 is unknown: is the latitude set?",
-            errors=_plain_errors(balanced or usable, folds=0),
+            balanced or found,
+            chosen="physical",
+            why=why if lacking is None else f"{why}; until ET0 is known the soil stays: {lacking}",
+            errors=_plain_errors(balanced or found, folds=0),
         )
-    return _trained(usable, names, node, horizon_h, now)
+    return _trained(hours, usable, names, place, node, horizon_h, now)
+
+
+def unbalanced(hours: Hours, place: FarmSettings) -> str | None:
+    """Why there is no hour with an ET0; None where there is one."""
+    if place.latitude is None:
+        return evaporation.NO_LATITUDE
+    why: str | None = f"no 24 hours of which {weather.DAY_HOURS} have a temperature"
+    for hour in hours:
+        day = weather.day(hours, hour)
+        if day is not None:
+            why = evaporation.reference(day, weather.day_of_year(hour), place).missing
+            if why is None:
+                return None
+    return why
 
 
 def _trained(
-    usable: list[Sample], names: list[str], node: str, horizon_h: int, now: float
+    hours: Hours,
+    usable: list[Sample],
+    names: list[str],
+    place: FarmSettings,
+    node: str,
+    horizon_h: int,
+    now: float,
 ) -> Model:
     import numpy as np
-    from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import TimeSeriesSplit
-    from sklearn.preprocessing import StandardScaler
 
     x = np.array([[s.features[name] for name in names] for s in usable])
     y = np.array([s.after - s.now for s in usable])
-    alphas = np.logspace(-3, 4, 15)
     tested: list[Sample] = []
     misses: list[float] = []
+    # A gap of so many samples is one of as many hours at least.
     for known, new in TimeSeriesSplit(n_splits=FOLDS, gap=horizon_h).split(x):
-        scaler = StandardScaler().fit(x[known])
-        model = RidgeCV(alphas=alphas).fit(scaler.transform(x[known]), y[known])
-        misses += [float(miss) for miss in model.predict(scaler.transform(x[new])) - y[new]]
+        fitted = _fit(x[known], y[known], horizon_h)
+        misses += [float(miss) for miss in fitted.predict(x[new]) - y[new]]
         tested += [usable[int(n)] for n in new]
     errors = _plain_errors(tested, FOLDS)
     errors["ridge"] = _error(misses, FOLDS)
-    scaler = StandardScaler().fit(x)
-    model = RidgeCV(alphas=alphas).fit(scaler.transform(x), y)
+    scaler, model = _fit(x, y, horizon_h)
     chosen, why = _choose(errors)
+    if not errors["naive"].mae:
+        why += "; it never changed: is the sensor in the soil?"
+    if "physical" not in errors:
+        lacking = unbalanced(hours, place) or "ET0 is not known in all these hours"
+        why += f"; the water balance is not compared: {lacking}"
     return _model(
         node,
+        place,
         horizon_h,
         now,
         usable,
@@ -124,6 +151,23 @@ def _trained(
     )
 
 
+def _fit(x: Any, y: Any, horizon_h: int) -> Any:
+    """A scaler and a ridge model whose penalty is the best on later hours of `x` alone."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), Ridge()),
+        {"ridge__alpha": np.logspace(-3, 4, 8)},
+        scoring="neg_mean_squared_error",
+        cv=TimeSeriesSplit(n_splits=PENALTY_FOLDS, gap=horizon_h),
+    )
+    return search.fit(x, y).best_estimator_
+
+
 def _choose(errors: dict[Way, Error]) -> tuple[Way, str]:
     best = min(errors, key=lambda way: errors[way].rmse)
     told = ", ".join(f"{way} {error.rmse:.3f}" for way, error in sorted(errors.items()))
@@ -133,6 +177,7 @@ def _choose(errors: dict[Way, Error]) -> tuple[Way, str]:
 
 def _model(
     node: str,
+    place: FarmSettings,
     horizon_h: int,
     now: float,
     used: Sequence[Sample],
@@ -145,6 +190,7 @@ def _model(
     return Model.model_validate(
         {
             "node": node,
+            "place": place,
             "horizon_h": horizon_h,
             "chosen": chosen,
             "why": why,

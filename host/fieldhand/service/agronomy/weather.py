@@ -14,11 +14,22 @@ TEMPERATURE = "air_temperature"
 HUMIDITY = "relative_humidity"
 WIND = "wind_speed"
 MOISTURE = "soil_moisture"
+SOIL_TEMPERATURE = "soil_temperature"
 PRESSURE = "pressure"
 # What can be: a device may send any number, and the formulae have poles.
 LIMITS: Mapping[str, tuple[float, float]] = {
     name: PHYSICAL.get(name, (0, 100))
-    for name in (TEMPERATURE, HUMIDITY, WIND, MOISTURE, PRESSURE, "ph", "ec", "npk")
+    for name in (
+        TEMPERATURE,
+        HUMIDITY,
+        WIND,
+        MOISTURE,
+        PRESSURE,
+        SOIL_TEMPERATURE,
+        "ph",
+        "ec",
+        "npk",
+    )
 }
 QUANTITIES = {name: LIMITS[name] for name in (TEMPERATURE, HUMIDITY, WIND, MOISTURE, PRESSURE)}
 
