@@ -20,7 +20,7 @@ from fieldhand.service import sharing
 from fieldhand.service.arrivals import Message
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
-from fieldhand.service.store import deadletters, nodes, readings
+from fieldhand.service.store import deadletters, events, nodes, readings
 from fieldhand.service.store.database import Database
 from fieldhand.service.writer import NodeTable, Writer
 
@@ -296,6 +296,59 @@ def test_a_reading_without_time_or_number_comes_again(store):
     assert came(1020.0, dup=True) == 2
     assert came(1030.0, retained=True) == 2
     assert came(1040.0) == 3
+
+
+def test_what_is_refused_comes_again(database):
+    """What a device repeats is kept, what the broker repeats is not."""
+    settings = settings_module.load({}, environment={})
+    writer = Writer(database, settings, NodeTable(database, 10), Hub(), ())
+
+    def came(at, payload=b"{", dup=False, retained=False, topic="devices/g1/data"):
+        message = Message(topic, payload, len(payload), retained, dup, at)
+        writer.write(writer.prepare([message]))
+        with database.reading() as connection:
+            return deadletters.count(connection)
+
+    assert [came(1000.0), came(1010.0)] == [1, 2]
+    assert came(1020.0, dup=True) == 2
+    # Another one, or one that is marked but was never kept.
+    assert came(1030.0, b"{{", dup=True) == 3
+    assert came(1040.0, topic="devices/g2/data", dup=True) == 4
+    assert came(1050.0, b"[", retained=True) == 5
+    assert came(1060.0, b"[", retained=True) == 5
+    # What the broker keeps is the same after a year, what it delivers again is not.
+    assert came(1e9, b"[", retained=True) == 5
+    assert came(1e9, b"[", dup=True) == 6
+    assert came(1e9, b"[") == 7
+
+
+def test_an_alert_without_time_or_number_comes_again(database):
+    settings = settings_module.load({}, environment={})
+    writer = Writer(database, settings, NodeTable(database, 10), Hub(), ())
+
+    def came(at, dup=False):
+        alert = b'{"severity": "info", "message": "the door is open", "state": "raised"}'
+        payload = b'{"status": "online", "_fh": {"alert": %b}}' % alert
+        message = Message("devices/g1/status", payload, len(payload), False, dup, at)
+        writer.write(writer.prepare([message]))
+        with database.reading() as connection:
+            (node,) = nodes.find(connection, "g1")
+            return len(events.history(connection, node.id))
+
+    assert [came(1000.0), came(1010.0), came(1020.0, dup=True), came(1030.0)] == [1, 2, 2, 3]
+
+
+def test_a_kept_message_that_is_refused_is_refused_once(mosquitto, store):
+    """The broker sends it at each start of the service."""
+    with publisher(mosquitto) as publish:
+        publish("devices/kept/status", b"{", retain=True)
+        try:
+            for _ in range(3):
+                with ingesting(mosquitto, store, client_id="kept") as ingest:
+                    until(lambda ingest=ingest: ingest.counts["invalid"])
+            assert [letter.payload for letter in letters(store)] == [b"{"]
+        finally:
+            publish("devices/kept/status", b"", retain=True)
 
 
 def test_farm_stores_every_30_s_and_shows_every_3(mosquitto, store):

@@ -1,6 +1,12 @@
-"""Killed at any point, the service loses nothing that was acknowledged and stores nothing twice."""
+"""Killed at any point, the service loses nothing that was acknowledged and stores nothing twice.
+
+Neither readings nor what it refuses.
+"""
 
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +17,12 @@ from conftest import missing
 from mosquitto import Mosquitto, executable
 from paho.mqtt.enums import CallbackAPIVersion
 from service.running import Serve
+from service.test_ingest import ingesting, until
 
 from fieldhand import dialects
+from fieldhand.connection import BrokerAddress
+from fieldhand.service.store import deadletters, readings
+from fieldhand.service.store.database import Database
 
 KILLS = 5
 NODES = 4
@@ -29,10 +39,15 @@ def quick_mosquitto() -> Iterator[Mosquitto]:
 
 
 class Publisher:
-    """Publishes numbered readings of a few nodes; `stop` waits until the broker has them all."""
+    """Publishes numbered readings of a few nodes; `stop` waits until the broker has them all.
 
-    def __init__(self, port: int) -> None:
+    One in so many is followed by one that no dialect can read, where `spoilt` is not 0.
+    """
+
+    def __init__(self, port: int, spoilt: int = 0) -> None:
         self.sent: list[tuple[str, int]] = []
+        self.refused: list[bytes] = []
+        self._spoilt = spoilt
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(100)
         self._client.connect("127.0.0.1", port)
@@ -52,6 +67,10 @@ class Publisher:
             packet = dialect.encode("reading", node, values, ext)
             self._last = self._client.publish(packet.topic, packet.payload, 1)
             self.sent.append((node, number))
+            if self._spoilt and len(self.sent) % self._spoilt == 0:
+                refused = b'{"number": %d' % len(self.sent)
+                self._last = self._client.publish(packet.topic, refused, 1)
+                self.refused.append(refused)
 
     def stop(self) -> None:
         self._stop.set()
@@ -77,11 +96,23 @@ def stored(serve: Serve) -> list[tuple[str, int]]:
     return found
 
 
+def refused(database: Database) -> list[bytes]:
+    """The payloads of all dead letters."""
+    found: list[bytes] = []
+    before = None
+    with database.reading() as connection:
+        while page := deadletters.listing(connection, before=before, limit=1000):
+            found += [letter.payload for letter in page]
+            before = page[-1].id
+    return found
+
+
 def test_kill_9_in_a_loop_under_load(quick_mosquitto: Mosquitto, tmp_path):
     chance = random.Random(5)
     serve = Serve(tmp_path, "--broker", f"mqtt://127.0.0.1:{quick_mosquitto.port}")
     serve.start()  # once, so that the broker has the session
-    publisher = Publisher(quick_mosquitto.port)
+    publisher = Publisher(quick_mosquitto.port, spoilt=3)
+    database = Database(f"sqlite:///{tmp_path}/.fieldhand/service.db")
     try:
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.05, 0.6))
@@ -97,9 +128,64 @@ def test_kill_9_in_a_loop_under_load(quick_mosquitto: Mosquitto, tmp_path):
             found = stored(serve)
         assert len(found) == len(set(found)), "a reading is there twice"
         assert set(found) == wanted
+        # They came among the readings, so they have been stored too.
         assert serve.stop() == 0
+        letters = refused(database)
+        assert len(letters) == len(set(letters)), "a dead letter is there twice"
+        assert set(letters) == set(publisher.refused) and len(letters) > 300
     finally:
+        database.close()
         serve.close()
+
+
+# An ingest with a hook that is the last thing it sees: after the commit, before the PUBACK.
+DIES = """
+import os, signal, sys, time
+from fieldhand.connection import BrokerAddress
+from fieldhand.service import settings
+from fieldhand.service.hub import Hub
+from fieldhand.service.ingest import Ingest
+from fieldhand.service.store.database import Database
+
+class Dies:
+    def store(self, connection, arrivals):
+        pass
+
+    def committed(self, arrivals):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+database = Database(sys.argv[1])
+database.open()
+chosen = settings.load({"client_id": "dies"}, environment={})
+Ingest(BrokerAddress("127.0.0.1", int(sys.argv[2])), chosen, database, Hub(), [Dies()]).start()
+time.sleep(30)
+"""
+
+
+def test_killed_between_the_commit_and_the_acknowledgement(quick_mosquitto: Mosquitto, tmp_path):
+    address = BrokerAddress("127.0.0.1", quick_mosquitto.port)
+    database = Database(f"sqlite:///{tmp_path}/service.db")
+    database.open()
+    with ingesting(address, database, client_id="dies"):
+        pass  # so that the broker has the session
+    publisher = Publisher(quick_mosquitto.port, spoilt=3)
+    while len(publisher.refused) < 20:
+        time.sleep(0.01)
+    publisher.stop()
+    for _ in range(2):
+        command = [sys.executable, "-c", DIES, str(database.url), str(quick_mosquitto.port)]
+        assert subprocess.run(command, timeout=WAIT_S).returncode == -signal.SIGKILL
+    before = len(refused(database))
+    assert before > 0
+    with ingesting(address, database, client_id="dies") as ingest:
+        until(lambda: ingest.counts["reading"] + ingest.counts["duplicate"] >= len(publisher.sent))
+        until(lambda: ingest.counts["invalid"] >= len(publisher.refused))
+        # What had been stored came once more.
+        assert ingest.counts["duplicate"] > 0
+    assert sorted(refused(database)) == sorted(publisher.refused)
+    with database.reading() as connection:
+        assert readings.count(connection) == len(publisher.sent)
+    database.close()
 
 
 def test_what_comes_while_it_is_away_is_there_when_it_is_back(own_mosquitto: Mosquitto, tmp_path):

@@ -47,7 +47,7 @@ KINDS = {
 COUNTS = {
     "messages": ("messages", "MQTT messages that came in"),
     "duplicate": ("duplicates", "what came a second time and was there already"),
-    "invalid": ("invalid_messages", "messages that became dead letters"),
+    "invalid": ("invalid_messages", "messages that were refused"),
     "flooded": ("flooded_messages", "messages over the rate of their node"),
     "batches": ("batches", "transactions that stored messages"),
     "outages": ("outages", "times the broker or the database was away"),

@@ -93,6 +93,8 @@ class _Batch:
     def __init__(self, letters: Sequence[dict[str, Any]]) -> None:
         self.arrivals: list[Arrival] = []
         self.letters = list(letters)
+        # Those of them that had not come before.
+        self.kept: list[dict[str, Any]] = []
         self.new_nodes: dict[NodeKey, NodeRow] = {}
 
 
@@ -225,6 +227,8 @@ class Writer:
             dialect,
             field,
             message.size,
+            dup=message.dup,
+            retained=message.retained,
         )
 
     def _place(
@@ -248,7 +252,8 @@ class Writer:
                 batch.new_nodes[key] = node
             identity = readings.key_of(event, message.topic, message.payload, nth)
             if (message.dup or message.retained) and _untimed(event, identity):
-                identity = readings.came_before(connection, node.id, identity, AGAIN_S)
+                table = schema.reading if isinstance(event, Reading) else schema.event
+                identity = readings.came_before(connection, table, node.id, identity, AGAIN_S)
             arrival = Arrival(message.topic, name, event, identity, node, message.retained)
             if isinstance(event, Reading) and self._settings.store_every:
                 arrival.stored = self._wanted(event, node, kept)
@@ -294,7 +299,7 @@ class Writer:
             nodes.set_status(connection, self._database, said)
         if heard:
             nodes.heard(connection, heard)
-        deadletters.add(connection, batch.letters)
+        batch.kept = deadletters.add(connection, batch.letters, AGAIN_S)
 
     def _after(self, batch: _Batch) -> None:
         counts = self.counts
@@ -303,7 +308,7 @@ class Writer:
             counts[type(arrival.event).__name__.lower() if arrival.fresh else "duplicate"] += 1
         if self._hub.listening:
             self._hub.publish([live(a.event, a.node, a.stored) for a in batch.arrivals if a.fresh])
-            self._hub.publish([_refused(row) for row in batch.letters])
+            self._hub.publish([_refused(row) for row in batch.kept])
         for hook in self._hooks:
             try:
                 hook.committed(batch.arrivals)
@@ -313,8 +318,9 @@ class Writer:
 
 
 def _untimed(event: Heard, key: Key) -> bool:
-    """Whether nothing in a reading says which one it is."""
-    return isinstance(event, Reading) and event.time is None and key.boot.startswith("~")
+    """Whether nothing in a reading, alert or event says which one it is."""
+    kinds = (Reading, Alert, NodeEvent)
+    return isinstance(event, kinds) and event.time is None and key.boot.startswith("~")
 
 
 def _refused(row: Mapping[str, Any]) -> LiveEvent:

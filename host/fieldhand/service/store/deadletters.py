@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,12 +42,20 @@ def row_of(
     dialect: str | None = None,
     field: str | None = None,
     size: int | None = None,
+    *,
+    dup: bool = False,
+    retained: bool = False,
 ) -> dict[str, Any]:
     """A refused message as a row of the table. PostgreSQL's text has no NUL."""
+    size = len(payload) if size is None else size
+    kept = payload[:MAX_PAYLOAD]
     return {
         "topic": topic.replace("\0", "\\0"),
-        "payload": payload[:MAX_PAYLOAD],
-        "size": len(payload) if size is None else size,
+        "payload": kept,
+        "size": size,
+        "digest": hashlib.sha256(b"%b\0%d\0%b" % (topic.encode(), size, kept)).hexdigest()[:24],
+        "dup": dup,
+        "retained": retained,
         "reason": reason.replace("\0", "\\0"),
         "dialect": dialect,
         "field": field,
@@ -54,10 +63,42 @@ def row_of(
     }
 
 
-def add(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep refused messages."""
-    if rows:
-        connection.execute(schema.dead_letter.insert(), list(rows))
+def add(
+    connection: sa.Connection, rows: Sequence[dict[str, Any]], within_s: float = 0.0
+) -> list[dict[str, Any]]:
+    """Keep refused messages; returns those that are new.
+
+    One that is marked as coming again, and says what one of the last `within_s` seconds said, is
+    that one: the service ended before it could acknowledge it. A message that the broker keeps
+    comes at each start, and is the same however long ago it came first.
+    """
+    new: list[dict[str, Any]] = []
+    for row in rows:
+        if row["retained"]:
+            again = _is_known(connection, row, new, None)
+        else:
+            again = row["dup"] and _is_known(connection, row, new, row["received"] - within_s)
+        if not again:
+            new.append(row)
+    if new:
+        connection.execute(schema.dead_letter.insert(), new)
+    return new
+
+
+def _is_known(
+    connection: sa.Connection,
+    row: dict[str, Any],
+    beside: Sequence[dict[str, Any]],
+    since: float | None,
+) -> bool:
+    what = ("digest", "reason")
+    if any(all(other[name] == row[name] for name in what) for other in beside):
+        return True
+    table = schema.dead_letter
+    query = sa.select(table.c.id).where(*(table.c[name] == row[name] for name in what)).limit(1)
+    if since is not None:
+        query = query.where(table.c.received >= since)
+    return connection.execute(query).first() is not None
 
 
 def listing(

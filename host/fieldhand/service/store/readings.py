@@ -38,12 +38,14 @@ def key_of(event: Reading | Alert | NodeEvent | Reply, topic: str, payload: byte
     return Key(f"~{digest}", seq)
 
 
-def came_before(connection: sa.Connection, node_id: int, key: Key, within_s: float) -> Key:
-    """The key of the last reading that said the same, where it came within so many seconds.
+def came_before(
+    connection: sa.Connection, table: sa.Table, node_id: int, key: Key, within_s: float
+) -> Key:
+    """The key of the last of `table` that said the same, where it came within so many seconds.
 
-    For one without a time of its own that may come for the second time: `key` is of its arrival.
+    `table` is `reading` or `event`. For one without a time of its own that may come for the second
+    time: `key` is of its arrival.
     """
-    table = schema.reading
     found = connection.execute(
         sa.select(sa.func.max(table.c.seq)).where(
             table.c.node_id == node_id,

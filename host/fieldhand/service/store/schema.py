@@ -288,10 +288,16 @@ dead_letter = Table(
     Column("payload", LargeBinary, nullable=False),
     # Its whole size in bytes: `payload` holds the first of them.
     Column("size", Integer, nullable=False),
+    # Of topic and payload, in hex: what came before is found by it.
+    Column("digest", Text, nullable=False),
+    # As MQTT marks a message: it may come for the second time.
+    Column("dup", Boolean, nullable=False, default=False),
+    Column("retained", Boolean, nullable=False, default=False),
     Column("reason", Text, nullable=False),
     Column("dialect", Text),
     Column("field", Text),
     Column("received", Double, nullable=False),
     Column("replayed", Double),
     Index("ix_dead_letter_received", "received"),
+    Index("ix_dead_letter_digest_received", "digest", "received"),
 )

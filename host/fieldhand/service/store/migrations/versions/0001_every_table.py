@@ -25,12 +25,18 @@ def upgrade() -> None:
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("dup", sa.Boolean(), nullable=False),
+        sa.Column("retained", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("dialect", sa.Text(), nullable=True),
         sa.Column("field", sa.Text(), nullable=True),
         sa.Column("received", sa.Double(), nullable=False),
         sa.Column("replayed", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letter")),
+    )
+    op.create_index(
+        "ix_dead_letter_digest_received", "dead_letter", ["digest", "received"], unique=False
     )
     op.create_index("ix_dead_letter_received", "dead_letter", ["received"], unique=False)
     op.create_table(
