@@ -274,6 +274,9 @@ def test_an_analysis_tells_the_model_its_error_and_its_inputs():
     values = {name: span.mean for name, span in hours[last - 1].items()}
     ahead = analyse(Farm(last * HOUR_S + 60.0, values, known, PLACE, model)).analysis["forecast"]
     assert ahead.state == "ridge"
+    assert ahead.method.endswith(
+        "in 6 h without water from above: ridge regression on this node's own history"
+    )
     assert ahead.error == model.errors["ridge"]
     assert set(ahead.inputs) == set(model.features)
     assert ahead.details["trained"] == model.trained

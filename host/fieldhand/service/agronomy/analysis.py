@@ -42,7 +42,11 @@ VPD_METHOD = (
     "FAO-56 eq. 10 and 11, latest reading; by Ohio State University AEX-804 (2001) for infection"
     f" below {vpd.INFECTION:g} kPa, damp below {vpd.FUNGI:g} kPa"
 )
-PHYSICAL_METHOD = "FAO-56 water balance, eq. 58, 84 and 85"
+WAYS: Mapping[Way, str] = {
+    "ridge": "ridge regression on this node's own history",
+    "physical": "FAO-56 water balance, eq. 58, 84 and 85",
+    "naive": "as it is now",
+}
 FROST_METHOD = "frost at 0 °C and below"
 AGE_METHOD = f"since the latest reading; old from {STALE_S / HOUR_S:g} h on"
 WIND_METHOD = f"fertilizer is spread up to {WIND_LIMIT_KMH:g} km/h"
@@ -223,6 +227,7 @@ def _forecast(known: Farm, et0: Result) -> Result:
             details |= {"trained_from": model.first, "trained_to": model.last}
     if validated is None:
         details["error"] = "not validated on this farm"
+    method = f"{method}: {WAYS[way]}"
     return result(value, "%", method, inputs, state=way, details=details, error=validated)
 
 

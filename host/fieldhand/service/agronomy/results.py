@@ -23,7 +23,7 @@ class Input(BaseModel):
 
 
 class Error(BaseModel):
-    """How far a model was off on this node's own history, at `samples` hours.
+    """How far a model was off on this node's own history, in the result's unit, at `samples` hours.
 
     By time-series cross-validation in `folds`; 0 folds where nothing was trained: on all hours.
     """
