@@ -11,9 +11,10 @@ SQLite has one writer: `writing()` takes its lock at once rather than half-way t
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 16
 POOL_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 5
-SILENCE_S = 30  # of a PostgreSQL server whose machine does not even acknowledge
+SILENCE_S = 30  # of a PostgreSQL server that is to answer, or of its machine
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "postgresql")
 
@@ -52,14 +53,30 @@ class StoreError(FieldhandError):
         self.reason = reason
 
 
-class Database:
-    """One database of the service. Any thread may ask it for connections."""
+class Silent(StoreError):
+    """The database is there and does not answer."""
 
-    def __init__(self, url: str) -> None:
+
+class Database:
+    """One database of the service. Any thread may ask it for connections.
+
+    `silence_s`: so long one answer of a PostgreSQL server may take. `pre_ping`: a connection that
+    was lost meanwhile is replaced before it is used. `silence` tells how long the database has
+    been silent, where somebody watches that, else None: then nobody else is let in, to wait for
+    the same.
+    """
+
+    def __init__(
+        self, url: str | sa.URL, silence_s: float = SILENCE_S, pre_ping: bool = True
+    ) -> None:
+        self.silence: Callable[[], float | None] = lambda: None
+        self._silence_s = silence_s
+        self._pre_ping = pre_ping
+        self._silent: tuple[type[Exception], ...] = ()
         try:
             self.url = sa.make_url(url)
         except sa.exc.ArgumentError:
-            raise StoreError(url, "is not a database URL") from None
+            raise StoreError(str(url), "is not a database URL") from None
         self.name = self.url.render_as_string(hide_password=True)
         if self.url.get_backend_name() not in DRIVERS:
             raise StoreError(self.name, "is neither sqlite:///... nor postgresql+psycopg://...")
@@ -95,16 +112,23 @@ class Database:
 
         Raises StoreError, also for what the caller's own statements meet.
         """
+        self._let_in()
         with self.translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end. Raises StoreError."""
+        self._let_in()
         with self.translated(), self.engine.connect() as connection:
             connection = connection.execution_options(fieldhand_writes=True)
             with connection.begin():
                 yield connection
+
+    def ping(self) -> None:
+        """Have it answer, from a table of ours. Raises StoreError."""
+        with self.translated(), self.engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1 FROM node LIMIT 1"))
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -112,7 +136,8 @@ class Database:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            raise StoreError(self.name, _reason(error)) from error
+            kind = Silent if isinstance(getattr(error, "orig", None), self._silent) else StoreError
+            raise kind(self.name, _reason(error)) from error
         except sa.exc.DatabaseError as error:
             if isinstance(
                 error, (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
@@ -134,6 +159,11 @@ class Database:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _let_in(self) -> None:
+        waited = self.silence()
+        if waited is not None:
+            raise Silent(self.name, f"has not answered for {waited:.0f} s")
+
     def _engine(self) -> sa.Engine:
         options: dict[str, Any] = {
             "json_serializer": lambda value: to_json(value).decode(),
@@ -148,10 +178,10 @@ class Database:
                 "pool_size": POOL_SIZE,
                 "max_overflow": POOL_OVERFLOW,
                 "pool_timeout": POOL_WAIT_S,
-                "pool_pre_ping": True,
+                "pool_pre_ping": self._pre_ping,
                 # A server gone without a word: libpq's own wait is the kernel's, a quarter hour.
                 "connect_args": {
-                    "connect_timeout": CONNECT_TIMEOUT_S,
+                    "connect_timeout": min(CONNECT_TIMEOUT_S, math.ceil(self._silence_s)),
                     "keepalives_idle": SILENCE_S,
                     "keepalives_interval": SILENCE_S // 3,
                     "keepalives_count": 3,
@@ -167,6 +197,11 @@ class Database:
         if self.sqlite:
             sa.event.listen(engine, "connect", _prepare_sqlite)
             sa.event.listen(engine, "begin", _begin_sqlite)
+        else:
+            from fieldhand.service.store import postgresql
+
+            postgresql.be_patient(engine, self._silence_s)
+            self._silent = postgresql.SILENT
         return engine
 
     def _migrate(self) -> None:
@@ -180,6 +215,10 @@ class Database:
 
         with self.engine.connect() as connection:
             connection = connection.execution_options(fieldhand_writes=True)
+            if not self.sqlite:
+                from fieldhand.service.store import postgresql
+
+                postgresql.take_time(connection)
             with connection.begin():
                 if not self.sqlite:  # two services that start together
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7245001)"))
@@ -194,11 +233,6 @@ class Database:
                 with EnvironmentContext(config, scripts, fn=steps) as environment:
                     environment.configure(connection=connection, transactional_ddl=False)
                     environment.run_migrations()
-
-
-def ping(connection: sa.Connection) -> None:
-    """Have the database answer, from a table of ours."""
-    connection.execute(sa.text("SELECT 1 FROM node LIMIT 1"))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
