@@ -297,3 +297,50 @@ def test_organisations_and_whose_nodes_are(desk):
     assert moved.status_code == 409
     unknown = desk.http.patch(NODE, json={"organisation": "alhpa"})
     assert unknown.status_code == 422 and "alhpa" in unknown.json()["detail"]
+
+
+# -- whether a node is there -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "heard_ago, said, said_ago, state",
+    [
+        (None, None, None, "unheard"),
+        (10, None, None, "online"),
+        (3_800, None, None, "online"),
+        (4_000, None, None, "silent"),
+        (10, "online", 10, "online"),
+        (4_000, "online", 4_000, "silent"),
+        (10, "offline", 10, "offline"),
+        (400_000, "offline", 400_000, "offline"),
+        # What was under way when it went is no sign of life; what comes later is.
+        (10, "offline", 12, "offline"),
+        (10, "offline", 60, "online"),
+        (4_000, "offline", 5_000, "silent"),
+        # The broker had kept it; the node itself was never heard.
+        (None, "online", 10, "online"),
+        (None, "online", 4_000, "silent"),
+        (None, "offline", 10, "offline"),
+    ],
+)
+def test_whether_a_node_is_there(desk, heard_ago, said, said_ago, state):
+    now = time.time()
+    with desk.database.writing() as connection:
+        key = nodes.key_of("plantnanny", {}, "g2")
+        heard = None if heard_ago is None else now - heard_ago
+        node = nodes.ensure(connection, desk.database, key, heard)
+        if said is not None:
+            status = Status("g2", "plantnanny", said, {}, None, now - said_ago, heard is None)
+            nodes.set_status(connection, desk.database, {node.id: status})
+    found = desk.get(f"/nodes/{part('plantnanny:g2')}")
+    assert (found["state"], found["silent_s"]) == (state, 3_900)
+    listed = {node["name"]: node["state"] for node in desk.get("/nodes")["nodes"]}
+    assert listed == {"g1": "silent", "g2": state}
+
+
+def test_how_long_a_silence_may_be_is_set(database):
+    desk = Desk(database, node_silent_s=60)
+    with database.writing() as connection:
+        nodes.heard(connection, {desk.node.id: time.time() - 90})
+    found = desk.get(NODE)
+    assert (found["state"], found["silent_s"]) == ("silent", 60)

@@ -15,7 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from service import chromium
 from service.running import WAIT_S, Serve, serving
 
+from fieldhand.records import Status
 from fieldhand.service import accounts
+from fieldhand.service.store import nodes
 from fieldhand.service.store.database import Database
 from fieldhand.sim import Simulator
 
@@ -170,6 +172,64 @@ def check(page: Page, name: str, viewport: dict[str, int]) -> None:
     assert violations(page) == [], name
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= viewport["width"], f"{name} scrolls sideways"
+
+
+def test_a_node_that_says_nothing_is_not_counted_as_online(browser, tmp_path):
+    """Also one without a will, whose last word was that it is there."""
+    folder = tmp_path / ".fieldhand"
+    folder.mkdir()
+    database = Database(f"sqlite:///{folder}/service.db")
+    database.open()
+    now = time.time()
+    for name, ago, said in (
+        ("fresh", 60, None),
+        ("hourly", 3600, "online"),
+        ("away", 60, "offline"),
+        ("dead", 2 * 86400, "online"),
+        ("new", None, None),
+    ):
+        with database.writing() as connection:
+            key = nodes.key_of("plantnanny", {}, name)
+            row = nodes.ensure(connection, database, key, None if ago is None else now - ago)
+            if said is not None:
+                status = Status(name, "plantnanny", said, {}, None, now - ago)
+                nodes.set_status(connection, database, {row.id: status})
+    database.close()
+    with serving(tmp_path, "--broker-port", "0") as running:
+        states = {node["name"]: node["state"] for node in running.get("/nodes")["nodes"]}
+        assert states == {
+            "fresh": "online",
+            "hourly": "online",
+            "away": "offline",
+            "dead": "silent",
+            "new": "unheard",
+        }
+        with (
+            chromium.opened(browser, running.url, viewport=chromium.DESKTOP) as watched,
+            backend(running.told["broker"]["port"]) as client,
+        ):
+            page = watched.page
+            page.clock.install()
+            page.reload()
+            counted = page.locator("p.summary")
+            expect(counted).to_have_text(
+                "5 nodes: 2 online, 1 offline, 1 silent, 1 not heard; 0 open alerts"
+            )
+            page.get_by_label("Show").select_option("silent")
+            expect(page.locator("tbody tr")).to_have_count(1)
+            expect(page.locator("tbody tr")).to_contain_text("dead")
+            page.get_by_label("Show").select_option("")
+            expect(page.get_by_text("● Live")).to_be_visible()
+            client.publish("devices/dead/data", plant(int(now)))
+            client.publish("devices/hourly/status", {"status": "offline"})
+            page.clock.run_for(1_000)
+            expect(counted).to_have_text("5 nodes: 2 online, 2 offline, 1 not heard; 0 open alerts")
+            # Time goes on, and nothing comes.
+            page.clock.fast_forward(3_900_000)
+            expect(counted).to_have_text(
+                "5 nodes: 0 online, 2 offline, 2 silent, 1 not heard; 0 open alerts"
+            )
+            assert watched.problems == []
 
 
 def test_the_keyboard_is_enough(browser, serve, mqtt):

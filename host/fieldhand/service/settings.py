@@ -54,6 +54,9 @@ class ServiceSettings(BaseModel):
     max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
     node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
     node_burst: int = Field(10_000, ge=1, description="messages of one node at once")
+    node_silent_s: float = Field(
+        3_900, gt=0, le=31_536_000, description="a node not heard for longer is called silent"
+    )
     store_every: dict[str, float] = Field(
         default_factory=dict, description="dialect -> seconds between stored readings of a node"
     )

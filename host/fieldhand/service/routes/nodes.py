@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -48,6 +49,8 @@ _NODE = {
     "registered": True,
     "first_heard": 1780000000.0,
     "last_heard": 1781000000.4,
+    "state": "online",
+    "silent_s": 3900.0,
     "status": _STATUS,
     "reading": _READING,
 }
@@ -89,7 +92,12 @@ class ReadingOut(BaseModel):
 
 
 class NodeOut(BaseModel):
-    """A node with its current state. Times are Unix seconds."""
+    """A node with its current state. Times are Unix seconds.
+
+    `state` is "offline" where the node, or its will, said so and nothing has come since, "silent"
+    where nothing has come for more than `silent_s` seconds, "unheard" where nothing ever came, else
+    "online". `status` is what it said itself.
+    """
 
     model_config = _example(_NODE)
 
@@ -101,6 +109,8 @@ class NodeOut(BaseModel):
     registered: bool
     first_heard: float | None
     last_heard: float | None
+    state: nodes.State
+    silent_s: float
     status: StatusOut | None
     reading: ReadingOut | None
 
@@ -189,20 +199,22 @@ Quantities = Annotated[
 def list_nodes(
     caller: Reader,
     connection: ReadDb,
+    service: ServiceDep,
     after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> NodePage:
     """Those one may see, each with the last it said and measured."""
     rows = nodes.listing(connection, caller.org, after=after, limit=limit)
     return NodePage(
-        nodes=_with_state(connection, rows), next=rows[-1].id if len(rows) == limit else None
+        nodes=_with_state(connection, service, rows),
+        next=rows[-1].id if len(rows) == limit else None,
     )
 
 
 @router.get("/nodes/{node_id}", summary="One node")
-def one_node(node: NodeDep, connection: ReadDb) -> NodeOut:
+def one_node(node: NodeDep, connection: ReadDb, service: ServiceDep) -> NodeOut:
     """A node with the last it said and measured."""
-    return _with_state(connection, [node])[0]
+    return _with_state(connection, service, [node])[0]
 
 
 @router.patch(
@@ -227,7 +239,7 @@ def change_node(
         nodes.assign(connection, node.id, org)
         row = nodes.get(connection, node.id)
         assert row is not None
-        changed = _with_state(connection, [row])[0]
+        changed = _with_state(connection, service, [row])[0]
     _forget(service, node)
     return changed
 
@@ -297,7 +309,8 @@ def _forget(service: Service, node: NodeRow) -> None:
     service.ingest.nodes.forget(nodes.key_of(node.dialect, node.tenant, node.name))
 
 
-def _with_state(connection: sa.Connection, rows: list[NodeRow]) -> list[NodeOut]:
+def _with_state(connection: sa.Connection, service: Service, rows: list[NodeRow]) -> list[NodeOut]:
+    now, silent_s = time.time(), service.settings.node_silent_s
     ids = [row.id for row in rows]
     states = nodes.statuses(connection, ids)
     last = readings.latest(connection, ids)
@@ -311,6 +324,8 @@ def _with_state(connection: sa.Connection, rows: list[NodeRow]) -> list[NodeOut]
             registered=row.registered,
             first_heard=row.first_heard,
             last_heard=row.last_heard,
+            state=nodes.state_of(row, states.get(row.id), now, silent_s),
+            silent_s=silent_s,
             status=StatusOut(**states[row.id]) if row.id in states else None,
             reading=ReadingOut(**last[row.id]) if row.id in last else None,
         )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -15,6 +15,10 @@ from fieldhand.records import Status
 from fieldhand.service.store import schema
 from fieldhand.service.store.database import Database
 
+# Whether a node is there.
+State = Literal["online", "offline", "silent", "unheard"]
+# What was under way when a node went offline may be stored so long after its will.
+STRAGGLES_S = 5.0
 # Tenants' names on the wire, the first that is there says whose a node is.
 TENANTS = ("org", "company")
 
@@ -232,6 +236,23 @@ def statuses(connection: sa.Connection, ids: list[int] | None = None) -> dict[in
         }
         for row in connection.execute(query)
     }
+
+
+def state_of(row: NodeRow, said: Mapping[str, Any] | None, now: float, silent_s: float) -> State:
+    """Whether a node is there at `now`, by the last it said of itself (see `statuses`).
+
+    "offline": it, or its will, said so and nothing has come since. "silent": nothing has come for
+    more than `silent_s`, whatever it said; not every device has a will, not every broker sends it.
+    "unheard": nothing ever came.
+    """
+    last = row.last_heard
+    if said is not None:
+        if said["state"] == "offline" and (last or 0.0) <= said["received"] + STRAGGLES_S:
+            return "offline"
+        last = said["received"] if last is None else last
+    if last is None:
+        return "unheard"
+    return "silent" if now - last > silent_s else "online"
 
 
 def _node(row: Any) -> NodeRow:

@@ -54,21 +54,37 @@ export function time(at) {
   return date.toDateString() === new Date().toDateString() ? clock.format(date) : full.format(date);
 }
 
-// A node that has said nothing for so long is called silent.
-const SILENT_S = 900;
+// What was under way when a node went offline may come so long after its will, as the service has it.
+const STRAGGLES_S = 5;
+// What comes live from a node itself.
+const FROM_NODE = new Set(["reading", "status", "alert", "event", "reply"]);
 
-/** {tone, word, rank}: what a node's state is called; the lowest rank wants attention most. */
-export function stateOf(node, now = Date.now() / 1000) {
-  const status = node.status;
-  if (node.last_heard === null && !status) return { tone: "dim", word: "not heard", rank: 4 };
-  if (status?.state === "offline") return { tone: "bad", word: "offline", rank: 0 };
-  if (status?.details.config_error) return { tone: "bad", word: "config error", rank: 1 };
-  if (status?.details.safe_mode) return { tone: "bad", word: "safe mode", rank: 1 };
-  if (node.last_heard !== null && now - node.last_heard > SILENT_S) {
-    return { tone: "warn", word: "silent", rank: 2 };
+/** Carries on a node's `status`, `last_heard` and `state`, which the service gave, by what comes live. */
+export function hear(node, kind, data) {
+  if (!FROM_NODE.has(kind)) return;
+  if (kind === "status") {
+    node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
+    if (data.state === "offline") node.state = "offline";
+    else if (node.state !== "silent" || !data.retained) node.state = "online";
+  } else if (!data.retained
+    && (node.state !== "offline" || data.received_at > node.status.received + STRAGGLES_S)) {
+    node.state = "online";
   }
-  const word = status ? String(status.details.activity ?? status.state) : "heard";
-  return { tone: "good", word, rank: 5 };
+  if (!data.retained) node.last_heard = data.received_at;
+}
+
+/** {state, tone, word, rank}: what a node's state is called; the lowest rank wants attention most. */
+export function stateOf(node, now = Date.now() / 1000) {
+  const { state, status } = node;
+  if (state === "unheard") return { state, tone: "dim", word: "not heard", rank: 4 };
+  if (state === "offline") return { state, tone: "bad", word: "offline", rank: 0 };
+  if (state === "silent" || now - (node.last_heard ?? status.received) > node.silent_s) {
+    return { state: "silent", tone: "warn", word: "silent", rank: 2 };
+  }
+  if (status?.details.config_error) return { state, tone: "bad", word: "config error", rank: 1 };
+  if (status?.details.safe_mode) return { state, tone: "bad", word: "safe mode", rank: 1 };
+  const word = status && status.state !== "offline" ? status.details.activity ?? status.state : state;
+  return { state, tone: "good", word: String(word), rank: 5 };
 }
 
 /** The battery in words and as a number to sort by. */

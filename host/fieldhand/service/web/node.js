@@ -5,7 +5,7 @@ import { Agronomy, DIALECT as FARM } from "./agronomy.js";
 import { Charts, RANGES } from "./charts.js";
 import { Commands } from "./commands.js";
 import { announce, badge, h, notice, setText } from "./dom.js";
-import { ago, battery, facts, openAlerts, quantityName, queue, signal, stateOf, time, value } from "./format.js";
+import { ago, battery, facts, hear, openAlerts, quantityName, queue, signal, stateOf, time, value } from "./format.js";
 
 const EVENTS = 30;
 const ROWS = 50;
@@ -75,7 +75,7 @@ export async function nodeView(root, context, id) {
   }
 
   function onLive({ kind, data }) {
-    if (!data.retained && data.received_at) node.last_heard = data.received_at;
+    hear(node, kind, data);
     if (kind === "reading") {
       const { at } = data;
       if (!node.reading || at >= node.reading.at) {
@@ -86,8 +86,6 @@ export async function nodeView(root, context, id) {
       charts.add(at, data.quantities);
       if (!gaps.known) gapsAt = 0;
       table.add(at, data);
-    } else if (kind === "status") {
-      node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
     } else if (kind === "agronomy_analysis") agronomy?.show(data);
     else if (kind === "command") commands.onLive(data);
     else if (kind === "alert" || kind === "event") {

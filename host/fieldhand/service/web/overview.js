@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { badge, h, notice, setText } from "./dom.js";
-import { ago, battery, openAlerts, quantityName, queue, signal, stateOf, value } from "./format.js";
+import { ago, battery, hear, openAlerts, quantityName, queue, signal, stateOf, value } from "./format.js";
 
 // Quantities in a row's summary.
 const SHOWN = 3;
@@ -36,7 +36,7 @@ export async function overview(root, context) {
   const summary = h("p", { class: "summary" });
   const search = h("input", { id: "search", type: "search", placeholder: "Name, dialect, organisation …", oninput: arrange });
   const only = h("select", { id: "only", onchange: arrange },
-    [["", "All"], ["attention", "Needs attention"], ["good", "Online"], ["bad", "Offline"], ["alerts", "With alerts"]]
+    [["", "All"], ["attention", "Needs attention"], ["online", "Online"], ["offline", "Offline"], ["silent", "Silent"], ["alerts", "With alerts"]]
       .map(([key, text]) => h("option", { value: key }, text)));
   const order = h("select", { id: "order", onchange: () => sortBy(order.value, false) },
     COLUMNS.map((column) => h("option", { value: column.key }, column.title)));
@@ -136,7 +136,7 @@ export async function overview(root, context) {
     if (!words.every((word) => row.words.includes(word))) return false;
     if (only.value === "attention") return row.state.rank < 4 || row.alerts.length > 0;
     if (only.value === "alerts") return row.alerts.length > 0;
-    return !only.value || row.state.tone === only.value;
+    return !only.value || row.state.state === only.value;
   }
 
   function arrange() {
@@ -155,10 +155,10 @@ export async function overview(root, context) {
   function sum() {
     const all = [...rows.values()];
     const alerts = all.reduce((n, row) => n + row.alerts.length, 0);
-    const tones = (tone) => all.filter((row) => row.state.tone === tone).length;
-    setText(summary, `${all.length} ${all.length === 1 ? "node" : "nodes"}: ${tones("good")} online, ${tones("bad")} offline`
-      + (tones("warn") ? `, ${tones("warn")} silent` : "")
-      + (tones("dim") ? `, ${tones("dim")} not heard` : "")
+    const those = (state) => all.filter((row) => row.state.state === state).length;
+    setText(summary, `${all.length} ${all.length === 1 ? "node" : "nodes"}: ${those("online")} online, ${those("offline")} offline`
+      + (those("silent") ? `, ${those("silent")} silent` : "")
+      + (those("unheard") ? `, ${those("unheard")} not heard` : "")
       + `; ${alerts} open ${alerts === 1 ? "alert" : "alerts"}`);
   }
 
@@ -211,24 +211,21 @@ export async function overview(root, context) {
   const asked = new Set();
 
   function onLive({ kind, data }) {
-    if (!["reading", "status", "alert"].includes(kind)) return;
     const row = rows.get(data.node_id);
     if (!row) {
       stranger(data.node_id);
       return;
     }
+    hear(row.node, kind, data);
     if (kind === "reading") {
       // A backlog may come after what is newer.
       if (!row.node.reading || data.at >= row.node.reading.at) {
         row.node.reading = { at: data.at, received: data.received_at, quantities: data.quantities };
       }
-    } else if (kind === "status") {
-      row.node.status = { state: data.state, details: data.values ?? {}, received: data.received_at };
-    } else {
+    } else if (kind === "alert") {
       note(data.node_id, { ...data, name: data.severity }, true);
       row.alerts = openAlerts(events.get(data.node_id));
     }
-    if (!data.retained) row.node.last_heard = data.received_at;
     later(row);
   }
 
