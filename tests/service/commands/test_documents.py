@@ -1,0 +1,127 @@
+"""The documents' own messages and routes: commands, responses, registering."""
+
+from typing import Any
+
+import pytest
+from service.commands.desk import Desk
+
+from fieldhand.service.deps import Caller
+
+
+def test_the_solar_documents_command(desk: Desk) -> None:
+    body = {"command": "start_cleaning", "params": {"speed": 5, "mode": "auto"}}
+    answer = desk.http.post("/machines/m1/command", json=body)
+    assert answer.status_code == 201
+    topic, sent = desk.device.wait()[0]
+    assert topic == "company/acme/machine/m1/command"
+    assert sent == {**body, "_fh": {"id": answer.json()["id"]}}
+
+
+def test_the_dese_documents_command_and_response(desk: Desk) -> None:
+    parameters = {"pump_id": 1, "state": "on", "duration": 3600}
+    body = {"command": "set_pump", "parameters": parameters}
+    answer = desk.http.post("/devices/org-123/pool/commands", json=body)
+    assert answer.status_code == 201
+    made = answer.json()
+    assert made.pop("state") == "sent"
+    assert desk.device.wait()[0] == ("devices/org-123/pool/commands", made)
+    assert made == {
+        **body,
+        **{k: made[k] for k in ("command_id", "timestamp")},
+        "device_id": "pool",
+    }
+    where = answer.headers["Location"]
+    assert desk.http.get(where).json()["success"] is None
+    response = {"pump_state": "on", "pump_duration": 3600}
+    desk.device.answer(made["command_id"], response=response)
+    desk.until({"node": "dese:org-123:pool", "id": made["command_id"]}, "done")
+    assert desk.http.get(where).json() == {
+        "command_id": made["command_id"],
+        "success": True,
+        "response": response,
+        "error": None,
+        "timestamp": "2025-01-27T10:00:05Z",
+        "state": "done",
+    }
+
+
+def test_the_dese_documents_config(desk: Desk) -> None:
+    config = {
+        "telemetry_interval": 30000,
+        "mqtt_keepalive": 60,
+        "sensor_calibration": {"ph": {"offset": 0.2, "scale": 1.0}},
+    }
+    answer = desk.http.post("/devices/org-123/pool/config", json={"config": config})
+    assert answer.status_code == 201 and answer.json()["state"] == "done"
+    topic, sent = desk.device.wait()[0]
+    stamp = answer.json()["timestamp"]
+    assert topic == "devices/org-123/pool/config"
+    assert sent == {"device_id": "pool", "config": config, "timestamp": stamp}
+    for wrong, named in (
+        ({"telemetry_interval": 5}, "config.telemetry_interval: 5 is below 1000"),
+        ({"interval": 5}, "config.interval: is not a field"),
+        (
+            {"sensor_calibration": {"ph": {"offset": "x"}}},
+            "config.sensor_calibration.ph.offset: is a string",
+        ),
+    ):
+        answer = desk.http.post("/nodes/pool/config", json={"config": wrong})
+        assert answer.status_code == 422 and named in answer.json()["detail"]
+    answer = desk.http.post("/nodes/g1/config", json={"config": {}})
+    assert answer.status_code == 422 and "has no command 'config'" in answer.text
+    assert len(desk.device.got) == 1
+
+
+def test_a_device_is_its_organisations(desk: Desk) -> None:
+    desk.caller = Caller("ann", "acme", frozenset({"read", "command"}))
+    answer = desk.http.post("/devices", json={"device_id": "esp32-001"})
+    assert answer.status_code == 201
+    made = answer.json()
+    assert made["org"] == "acme" and made["stream"] == "/devices/plantnanny:esp32-001/stream"
+    assert (made["command"]["action"], made["command"]["state"]) == ("send_now", "sent")
+    assert desk.device.wait()[0][0] == "devices/esp32-001/command"
+    assert desk.http.post("/devices", json={"device_id": "esp32-001"}).status_code == 200
+    desk.caller = Caller("eve", "other", frozenset({"read", "command"}))
+    assert desk.http.post("/devices", json={"device_id": "esp32-001"}).status_code == 409
+    assert desk.http.get("/nodes/esp32-001").status_code == 404
+    mine = {"dialect": "dese", "name": "p2"}
+    answer = desk.http.post("/nodes", json={**mine, "options": {"org": "acme"}})
+    assert answer.status_code == 422 and "options.org" in answer.text
+    assert desk.http.post("/nodes", json={**mine, "org": "acme"}).status_code == 422
+    assert desk.http.post("/nodes", json=mine).json()["id"] == "dese:other:p2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dialect": "farm", "name": "a/b"},
+        {"dialect": "farm", "name": "+"},
+        {"dialect": "farm", "name": "$SYS"},
+        {"dialect": "fram", "name": "x"},
+        {"dialect": "dese", "name": "x"},
+        {"dialect": "dese", "name": "x", "options": {"org": "a/b"}},
+        {"dialect": "farm", "name": "x", "options": {"y": 1}},
+    ],
+)
+def test_a_node_that_cannot_be(shared: Desk, body: dict[str, Any]) -> None:
+    assert shared.http.post("/nodes", json=body).status_code == 422
+
+
+def test_what_a_node_can_be_told(shared: Desk) -> None:
+    actions = shared.http.get("/nodes/g1/actions").json()
+    assert [action["action"] for action in actions] == [
+        "send_now",
+        "pump_water",
+        "set_interval",
+        "restart",
+        "ota_update",
+    ]
+    assert actions[1]["params"][0] == {
+        "name": "durationMs",
+        "type": "int",
+        "required": False,
+        "unit": "ms",
+        "minimum": 1,
+        "maximum": 86400000,
+        "values": None,
+    }
