@@ -926,7 +926,7 @@ def test_config_and_files_are_on_the_flash(sim):
 
 
 def test_processes_die_with_a_killed_supervisor(tmp_path):
-    host = Path(__file__).parents[2]
+    host = Path(__file__).parents[3]
     code = f"""
 import sys, time
 sys.path[:0] = [{str(host / "host")!r}, {str(host / "protocol")!r}]
