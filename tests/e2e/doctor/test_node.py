@@ -25,7 +25,7 @@ from fieldhand.fleetfile import template
 from fieldhand.sim import Simulator
 from fieldhand.sim.executor import SimulatedExecutor
 
-FAKES = Path(__file__).parents[1] / "fakes"
+FAKES = Path(__file__).parents[2] / "fakes"
 # A board's file system of 16 blocks in the memory of the simulated node: tests/fakes/flash.py.
 RAM_DISK = f"""
 import os, sys, vfs
