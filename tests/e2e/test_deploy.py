@@ -165,7 +165,7 @@ def test_a_pump_that_runs_is_off_once_the_deploy_begins(bench):
 
 
 def test_the_watchdog_does_not_end_a_deploy(bench):
-    """The node's minute becomes ten; what the stand-in does then is in test_sim_nodes.py."""
+    """The node's minute becomes ten; the stand-in then: unit/simulator/test_machine.py."""
     bench.reports()
     hardware = bench.board._hardware
     assert hardware._watchdog and hardware._watchdog_s < 120

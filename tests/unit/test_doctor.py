@@ -1,6 +1,6 @@
 """What a recorded result means: the tables by which the doctor judges.
 
-What a simulated node or Mosquitto can bring about is in tests/e2e/test_doctor.py; here is what only
+What a simulated node or Mosquitto can bring about is in tests/e2e/doctor; here is what only
 a chip does, and the words for it.
 """
 
