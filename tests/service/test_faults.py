@@ -6,16 +6,20 @@ import os
 import re
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 from mosquitto import Mosquitto
 from postgres import Postgres
-from service.running import Serve
+from service.running import Serve, Sse
 from service.test_ingest_kill import NODES, Publisher, stored
 
 WAIT_S = 30.0
+# That serve requests: anyio's.
+THREADS = 40
 # FIELDHAND_CONNECTIONS=10000 takes a quarter of a minute.
 MANY = int(os.environ.get("FIELDHAND_CONNECTIONS", "2000"))
 
@@ -70,25 +74,75 @@ def test_serve_on_postgresql_while_it_is_away(own_postgres: Postgres, broker, tm
         publisher.stop()
         everything_is_stored(serve, publisher)
         told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
-        assert len(told) == 2 and told[1].endswith("stores again"), told
+        assert len(told) == 2 and re.search(r"stores again after \d+ s$", told[1]), told
         assert serve.stop() == 0
         assert "Traceback" not in serve.log
 
 
 def test_serve_on_a_postgresql_that_hangs(own_postgres: Postgres, broker, tmp_path):
-    """It neither refuses nor answers: what hangs goes on when it does."""
+    """It neither refuses nor answers: that is told, holds nothing else up, and goes on with it."""
     url = own_postgres.url()
-    with serve_with(tmp_path, broker, "--database", url, ready_lag_s="0.5") as serve:
+    with serve_with(tmp_path, broker, "--database", url, database_silent_s="1") as serve:
+        publisher = Publisher(broker.port)
+        serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
+        stream = Sse(serve.url, "/live?state=false")
+        with own_postgres.paused():
+            # More at once than there are threads, and they ask before anybody knows.
+            asking = [background(serve.try_get, "/nodes") for _ in range(THREADS + 10)]
+            until(lambda: serve.try_get("/readyz")[0] == 503)
+            status, told = serve.try_get("/readyz")
+            assert status == 503
+            assert re.search(r"has not answered for \d+ s(; \d+ s behind)?$", told["reason"])
+            assert serve.get("/healthz")["status"] == "ok"
+            # Known to be silent, it is asked by nobody more.
+            until(lambda: sum(one.done() for one in asking) >= 10)
+            status, problem = serve.try_get("/nodes")
+            assert status == 503 and "\n" not in problem["detail"]
+            assert not stream.ended
+        until(lambda: serve.try_get("/readyz")[0] == 200)
+        until(lambda: all(one.done() for one in asking))
+        assert {one.result()[0] for one in asking} <= {200, 503}
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+        stream.close()
+        told = [text for text in messages(serve) if text.startswith("database ")]
+        assert len(told) == 2, told
+        assert re.search(r": has not answered for \d+ s; what comes in waits \(\d+ s", told[0])
+        assert re.search(r": answers again after \d+ s$", told[1])
+        assert not [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
+        assert serve.stop() == 0
+        assert "Traceback" not in serve.log
+
+
+def test_sigterm_while_postgresql_hangs(own_postgres: Postgres, broker, tmp_path):
+    """It ends in its time, and what it could not store is stored by the next."""
+    url = own_postgres.url()
+    with serve_with(
+        tmp_path, broker, "--database", url, database_silent_s="1", drain_s="1"
+    ) as serve:
         publisher = Publisher(broker.port)
         serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
         with own_postgres.paused():
-            time.sleep(1)  # twice ready_lag_s
-            status, told = serve.try_get("/readyz")
-            assert status == 503 and told["reason"].endswith("s behind")
-            assert serve.get("/healthz")["status"] == "ok"
-        until(lambda: serve.try_get("/readyz")[0] == 200)
+            until(lambda: serve.try_get("/readyz")[0] == 503)
+            assert serve.stop() == 0
+        serve.start()
         publisher.stop()
         everything_is_stored(serve, publisher)
+        assert "Traceback" not in serve.log
+
+
+def background(call, *arguments) -> Future:
+    """What a call returns, in time."""
+    done: Future = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call(*arguments))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
 
 
 @contextlib.contextmanager

@@ -53,8 +53,8 @@ __all__ = [
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/login", "/docs", "/openapi.json"})
 
 
-def get_service(connection: HTTPConnection) -> Service:
-    """The service behind the app, for HTTP and WebSocket routes."""
+async def get_service(connection: HTTPConnection) -> Service:
+    """The service behind the app, for HTTP and WebSocket routes; takes no thread."""
     service = connection.app.state.service
     assert isinstance(service, Service)
     return service

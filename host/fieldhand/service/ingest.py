@@ -24,7 +24,7 @@ from fieldhand.service.hub import Hub
 from fieldhand.service.link import Link
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import nodes, progress
-from fieldhand.service.store.database import Database, StoreError
+from fieldhand.service.store.database import Database, Silent, StoreError
 from fieldhand.service.writer import NodeTable, Prepared, Writer
 
 RECONNECT_MIN_S = 0.5
@@ -162,6 +162,8 @@ class Worker:
         # When the batch in hand was read.
         self.since: float | None = None
         self.trouble: str | None = None
+        # When the log was told of it.
+        self._told_at: float | None = None
         self._settings = settings
         # Since when nobody has listened; None: it is not known.
         self.away_since: float | None = None
@@ -268,7 +270,8 @@ class Worker:
             try:
                 self.writer.write(prepared)
             except StoreError as error:
-                self._in_trouble(str(error))
+                # That a database is silent is told by whoever watches it.
+                self._in_trouble(str(error), told=isinstance(error, Silent))
             else:
                 self._recovered("stores again")
                 return True
@@ -287,17 +290,20 @@ class Worker:
                 pass
         self._link.close(politely=True)
 
-    def _in_trouble(self, reason: str) -> None:
+    def _in_trouble(self, reason: str, told: bool = False) -> None:
         """Say it once, however often it is tried."""
         if self.trouble is None:
-            self.trouble = reason
             self.counts["outages"] += 1
+        self.trouble = reason
+        if not told and self._told_at is None:
+            self._told_at = time.monotonic()
             _log.warning("%s: %s; trying again", self.client_id, reason)
 
     def _recovered(self, what: str) -> None:
-        if self.trouble is not None:
-            _log.warning("%s: %s", self.client_id, what)
-            self.trouble = None
+        if self._told_at is not None:
+            after = time.monotonic() - self._told_at
+            _log.warning("%s: %s after %.0f s", self.client_id, what, after)
+        self.trouble = self._told_at = None
 
 
 def _filters(writer: Writer) -> dict[str, int]:

@@ -29,6 +29,7 @@ from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
 from fieldhand.service.logs import Journal
 from fieldhand.service.metrics import Metrics
+from fieldhand.service.pulse import Pulse
 from fieldhand.service.settings import ServiceSettings, default_database
 from fieldhand.service.store import nodes
 from fieldhand.service.store.database import Database
@@ -87,6 +88,8 @@ class Service:
         self._ingest: Ingest | None = None
         self._publisher: Connection | None = None
         self._lock = threading.Lock()
+        self.pulse = Pulse(self.database, settings.database_silent_s, self._behind_s)
+        self.add_part(self.pulse)
         self.access = Access(self.database, settings)
         self.add_part(self.access)
         self.winds = Winds()
@@ -149,11 +152,12 @@ class Service:
         """None when readings are being stored, else why not."""
         if self._ingest is None:
             return "not running"
-        if self._ingest.trouble is not None:
-            return self._ingest.trouble
+        behind = self._ingest.behind_s
+        trouble = self.pulse.trouble or self._ingest.trouble
+        if trouble is not None:
+            return f"{trouble}; {behind:.0f} s behind" if behind >= 1 else trouble
         if not self._ingest.connected:
             return "not connected to the broker"
-        behind = self._ingest.behind_s
         return f"{behind:.0f} s behind" if behind > self.settings.ready_lag_s else None
 
     # -- life ------------------------------------------------------------------------------------
@@ -225,6 +229,9 @@ class Service:
         if self._embedded is not None:
             self._embedded.stop()
         self.database.close()
+
+    def _behind_s(self) -> float:
+        return self._ingest.behind_s if self._ingest is not None else 0.0
 
     def _declare_nodes(self) -> None:
         """The fleet file's nodes are known before they are heard."""

@@ -93,6 +93,9 @@ class ServiceSettings(BaseModel):
     live_clients: int = Field(10_000, ge=1, description="live clients at once")
     drain_s: float = Field(10, gt=0, description="what a graceful stop may take")
     ready_lag_s: float = Field(60, gt=0, description="not ready when what has come in waits longer")
+    database_silent_s: float = Field(
+        5, gt=0, le=60, description="one that does not answer for so long is away until it does"
+    )
 
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal"
