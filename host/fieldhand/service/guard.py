@@ -30,6 +30,7 @@ HEADERS = {
 }
 # Told over https only, where a browser heeds it: a year.
 TRANSPORT_POLICY = "max-age=31536000"
+BROKEN = "something is broken in the service; its log has the rest"
 
 
 class Guard:
@@ -44,7 +45,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def guarded(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "websocket.close" and not begun:
+                # A refusal; the server's own answer would go out without the headers.
+                reason = message.get("reason") or "there is no such WebSocket"
+                await problem(403, reason)(scope, receive, guarded)
+                return
+            begun = True
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -56,14 +66,24 @@ class Guard:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if scope["type"] == "websocket":
-            await self._app(scope, receive, guarded)
-            return
+        try:
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, guarded)
+            else:
+                await self._request(scope, receive, guarded)
+        except Exception:
+            # Answered here: Starlette's own answer would go out without the headers. Whoever
+            # serves the app logs what it was.
+            if not begun:
+                await problem(500, BROKEN)(scope, receive, guarded)
+            raise
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         if length.isdigit() and int(length) > self._max:
-            await self._too_large()(scope, receive, guarded)
+            await self._too_large()(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), guarded)
+        await self._app(scope, self._counted(receive), send)
 
     def _counted(self, receive: Receive) -> Receive:
         """For a body whose length was not told, or told wrongly."""

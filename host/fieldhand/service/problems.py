@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -18,7 +19,7 @@ from fieldhand.records import printable
 from fieldhand.service.access import TooOften, WrongLogin
 from fieldhand.service.accounts import NameTaken, UnknownAccount
 from fieldhand.service.credentials import Busy, WeakPassword
-from fieldhand.service.store.database import StoreError
+from fieldhand.service.store.database import Silent, StoreError
 
 MEDIA_TYPE = "application/problem+json"
 # Fields named in one answer.
@@ -104,7 +105,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), error.headers)
+        detail = _of_body(error) or str(error.detail)
+        return problem(error.status_code, detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -112,6 +114,12 @@ def install(app: FastAPI) -> None:
         if any(item["loc"] == ("body",) for item in found) and not _is_json(request):
             return problem(415, "the body has to be JSON: Content-Type: application/json")
         return invalid(found)
+
+    @app.exception_handler(WebSocketRequestValidationError)
+    async def wrong_socket(
+        socket: WebSocket, error: WebSocketRequestValidationError
+    ) -> JSONResponse:
+        return invalid(error.errors())
 
     @app.exception_handler(errors.FieldhandError)
     async def translated(request: Request, error: errors.FieldhandError) -> JSONResponse:
@@ -122,27 +130,50 @@ def install(app: FastAPI) -> None:
         elif status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
         if isinstance(error, StoreError):
-            # Where the database is, is nobody's business outside.
-            _log.warning("%s %s: %s", request.scope.get("method", "-"), request.url.path, error)
+            # Where the database is, is nobody's business outside. That it is silent is told once.
+            if not isinstance(error, Silent):
+                _log.warning("%s %s: %s", request.scope.get("method", "-"), request.url.path, error)
             return problem(status, "the database does not answer; the log says why", headers)
         return problem(status, str(error), headers)
-
-    @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "something is broken in the service; its log has the rest")
 
 
 def invalid(found: Sequence[Any]) -> JSONResponse:
     """422 from pydantic's errors: all that is wrong, without what was sent."""
-    fields = [
-        FieldProblem(
-            field=".".join(str(part) for part in item["loc"]), reason=_one_line(item["msg"])
-        )
-        for item in found[:MAX_ERRORS]
-    ]
+    fields = [_field(item) for item in found[:MAX_ERRORS]]
     first = f"{fields[0].field}: {fields[0].reason}" if fields else "the request is not valid"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return problem(422, first + more, errors=fields)
+
+
+def _field(item: Any) -> FieldProblem:
+    """What is wrong, where pydantic's words would not say it to whoever wrote the request."""
+    where, kind, reason = list(item["loc"]), item["type"], _one_line(item["msg"])
+    if kind == "json_invalid":
+        what = _one_line(item.get("ctx", {}).get("error", "it ends too early"))
+        reason = f"is not JSON: {what}, at character {where.pop() + 1}"
+    elif where == ["body"] and kind == "missing":
+        reason = "is missing"
+    elif where == ["body"] and kind.endswith("_type"):
+        reason = "has to be a JSON object"
+    elif kind == "finite_number":
+        # JSON has no infinity: that is what a number beyond a double's range is read as.
+        too_large = isinstance(item["input"], float) and math.isinf(item["input"])
+        reason = "is too large a number" if too_large else "has to be a finite number"
+    elif kind == "value_error":
+        reason = reason.removeprefix("value error, ")
+    return FieldProblem(field=".".join(str(part) for part in where), reason=reason)
+
+
+def _of_body(error: HTTPException) -> str | None:
+    """Why a body could not be read at all, where FastAPI keeps that to itself."""
+    cause = error.__cause__
+    if isinstance(cause, RecursionError):
+        return "the body is not JSON anybody can read: it is nested too deep"
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not UTF-8: {cause.reason} at byte {cause.start + 1}"
+    if isinstance(cause, ValueError):
+        return "the body has a number of too many digits"
+    return None
 
 
 def _one_line(text: str) -> str:

@@ -51,7 +51,7 @@ def storable(value: Any, depth: int = 0) -> Any:
         for item in value:
             storable(item, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("is not a finite number")
+        raise ValueError("has a number that is NaN or too large")
     return value
 
 
