@@ -232,6 +232,11 @@ def test_a_client_that_does_not_read_is_dropped_and_delays_no_other(tmp_path, ki
                 time.sleep(0.05)
             good.close()
             stuck.close()
+        assert own.stop() == 0
+        told = [json.loads(line) for line in own.log.splitlines()]
+        # A client that goes is no fault of ours: one line, and no error.
+        assert [line for line in told if line["level"] == "error" or "error" in line] == []
+        assert len([line for line in told if "dropped" in line["message"]]) == 1
 
 
 def event(number: int = 0) -> LiveEvent:

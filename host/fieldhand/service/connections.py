@@ -1,5 +1,7 @@
 """HTTP connections: how many there may be, and how long one may take to ask something.
 
+WebSockets begin as such, and are refused without a fuss.
+
 A connection that asks nothing costs a file descriptor, of which a process has few; without any left
 it could not even open its database. So there is a limit below theirs, and a time for each request.
 """
@@ -12,15 +14,25 @@ import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from fieldhand.records import printable
+from fieldhand.service.guard import HEADERS
 
 # File descriptors for the database, the broker and the log.
 RESERVED = 128
 # Told again, that more are taken, when so much of the limit is free.
 FREE_AGAIN = 0.1
+_SAFE = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
-    b"Connection: close\r\n\r\n"
-)
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    f"Connection: close\r\n{_SAFE}\r\n"
+).encode()
+NOT_HTTP = (
+    f"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n{_SAFE}\r\n"
+).encode()
+# In the extensions of a request's scope: ends its connection at once, whatever waits to be sent.
+ABORT = "fieldhand.abort"
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +98,11 @@ class _Limited(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._expect()
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
+
+    def send_400_response(self, msg: str) -> None:
+        self.transport.write(NOT_HTTP)
+        self.transport.close()
 
     def on_message_complete(self) -> None:
         self._done()
@@ -109,3 +126,15 @@ class _Limited(HttpToolsProtocol):
         transport: Any = self.transport
         if not transport.is_closing():
             transport.close()
+
+
+class Sockets(WebSocketsSansIOProtocol):
+    """A WebSocket for uvicorn, which takes one that was refused for one that was forgotten."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        kind, refusal = message["type"], self.initial_response
+        if kind == "websocket.http.response.body" and refusal and not message.get("more_body"):
+            self.handshake_complete = True
+            path = printable(self.scope["path"])
+            _log.info("a WebSocket for %s was refused: %d", path, refusal[0])

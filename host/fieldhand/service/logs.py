@@ -26,7 +26,7 @@ TOLD = (Alert, NodeEvent, Status)
 # Lines about nodes in one second; a fleet that all comes back at once is a number then.
 MAX_NODE_LINES = 50
 # Libraries whose every step is of no interest.
-CHATTY = ("amqtt", "transitions", "alembic", "asyncio")
+CHATTY = ("amqtt", "transitions", "alembic", "asyncio", "uvicorn")
 
 FORMS = ("auto", "text", "json")
 LEVELS = ("debug", "info", "warning", "error")

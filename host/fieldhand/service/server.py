@@ -12,7 +12,7 @@ import uvicorn
 
 from fieldhand.errors import FieldhandError
 from fieldhand.service.app import create_app
-from fieldhand.service.connections import Limits, allowed
+from fieldhand.service.connections import Limits, Sockets, allowed
 from fieldhand.service.service import Service
 from fieldhand.service.streams import HEARTBEAT_S
 
@@ -70,6 +70,7 @@ def run(service: Service, sock: socket.socket, ready: Callable[[], object]) -> N
     config = uvicorn.Config(
         create_app(service),
         http=limits.protocol(),
+        ws=Sockets,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from fastapi import Response, WebSocket, WebSocketDisconnect
 from starlette.types import Receive, Scope, Send
 
+from fieldhand.service.connections import ABORT
 from fieldhand.service.hub import LiveEvent, Subscription
 
 # This often a stream that has nothing to say says that it lives.
@@ -94,6 +95,7 @@ class EventStream(Response):
                 await say(_DROPPED if subscription.dropped else b"", more=False)
         except asyncio.CancelledError:
             watch.excuse()
+            await _cut(scope, gone)
         finally:
             watch.end()
             gone.cancel()
@@ -183,6 +185,14 @@ class _Watch:
 def _formed(events: Sequence[LiveEvent], form: Callable[[LiveEvent], _Form | None]) -> list[_Form]:
     made = (form(event) for event in events)
     return [one for one in made if one is not None]
+
+
+async def _cut(scope: Scope, gone: asyncio.Future[None]) -> None:
+    """End a connection that takes nothing, not even the end of its answer."""
+    abort = scope.get("extensions", {}).get(ABORT)
+    if abort is not None:
+        abort()
+        await asyncio.wait((gone,), timeout=LOOK_S)
 
 
 async def _until_gone(receive: Receive, subscription: Subscription) -> None:
