@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from types import TracebackType
 
 
 class SlowWire:
@@ -25,12 +24,7 @@ class SlowWire:
         self._started.wait()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 

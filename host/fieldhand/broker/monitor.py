@@ -10,7 +10,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 import paho.mqtt.client as paho
 
@@ -62,12 +61,7 @@ class BrokerMonitor:
         self._connection.connect(CONNECT_TIMEOUT_S)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._connection.close()
 
     def look(self, timeout: float = FIRST_S) -> BrokerHealth:

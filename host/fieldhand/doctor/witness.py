@@ -6,7 +6,6 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fieldhand.connection import BrokerAddress, Connection
@@ -64,12 +63,7 @@ class Witness:
         self._connection.connect(CONNECT_S)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._connection.close()
 
     def report(self) -> dict[str, Any]:
