@@ -39,6 +39,7 @@ from mosquitto import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from postgres import Postgres, folder_of_programs
 from pydantic_core import to_json
+from service_load import pool_values
 
 from fieldhand import dialects
 from fieldhand.connection import BrokerAddress
@@ -60,21 +61,12 @@ UNLIMITED = ("max_inflight_messages 0",)
 
 
 def payloads(count: int) -> list[Any]:
-    """Readings of DESE pools: six quantities each, the longest of the documents."""
+    """Readings of DESE pools, encoded."""
     dialect = dialects.load("dese", {"org": "00000000-0000-4000-8000-000000000001"})
     start = int(time.time()) - count // NODES
     made = []
     for number in range(count):
-        values = {
-            "ph": 7.2 + number % 10 / 10,
-            "orp": 650 + number % 50,
-            "chlorine": 1.5,
-            "water_temperature": 24.5,
-            "tds": 800,
-            "battery_level": 80,
-            "firmware": "1.0.0",
-            "time": start + number // NODES,
-        }
+        values = pool_values(number, start + number // NODES)
         ext = {"boot": "1-abcd", "seq": number // NODES + 1, "ms": number * 10, "q": "synced"}
         made.append(dialect.encode("reading", f"pool-{number % NODES:03}", values, ext))
     return made

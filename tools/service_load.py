@@ -33,6 +33,20 @@ CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04load"
 PUBACK = 0x40
 
 
+def pool_values(number: int, at: int) -> dict[str, Any]:
+    """A reading of a DESE pool at Unix time `at`: six quantities, the longest of the documents."""
+    return {
+        "ph": 7.2 + number % 10 / 10,
+        "orp": 650 + number % 50,
+        "chlorine": 1.5,
+        "water_temperature": 24.5,
+        "tds": 800,
+        "battery_level": 80,
+        "firmware": "1.0.0",
+        "time": at,
+    }
+
+
 class Memory(NamedTuple):
     """Resident memory of a process in MB; `own` is what it shares with no file."""
 
@@ -148,17 +162,7 @@ class Load:
         self._buffer = self._buffer[whole:]
 
     def _packet(self, number: int) -> bytes:
-        # DESE's pools send the longest of the documents' readings.
-        values = {
-            "ph": 7.2 + number % 10 / 10,
-            "orp": 650 + number % 50,
-            "chlorine": 1.5,
-            "water_temperature": 24.5,
-            "tds": 800,
-            "battery_level": 80,
-            "firmware": "1.0.0",
-            "time": int(time.time()),
-        }
+        values = pool_values(number, int(time.time()))
         seq = number // self.nodes + 1
         ext = {"boot": "1-abcd", "seq": seq, "ms": seq * 1000, "q": "synced"}
         made = self._dialect.encode("reading", f"pool-{number % self.nodes:05}", values, ext)
