@@ -1,10 +1,8 @@
 """Credentials made by `fieldhand provision`: a real Mosquitto takes them, and nodes change to new
 ones, or back by themselves."""
 
-import base64
 import json
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from conftest import missing
+from e2e import certificates
 from e2e.nodes import WAIT_S, Backend, backend, example, running
 from mosquitto import Mosquitto, executable
 from paho.mqtt.enums import CallbackAPIVersion
@@ -259,20 +258,8 @@ def tls_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mosqu
     if executable() is None:
         missing("mosquitto is not installed: apt-get install mosquitto")
     folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        try:
-            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-        except FileNotFoundError:
-            missing("openssl is not installed: apt-get install openssl")
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", "server.pem", "-extfile", "san")  # fmt: skip
-    lines = (f"certfile {folder}/server.pem", f"keyfile {folder}/server.key")
+    certificates.authority(folder)
+    lines = certificates.server(folder, "IP:127.0.0.1")
     with Mosquitto(persistent=False, extra=lines) as broker:
         yield broker, folder
 
@@ -281,8 +268,7 @@ def test_new_ones_go_over_mqtt_where_the_link_is_tls(
     tls_broker: tuple[Mosquitto, Path], site: Site, by_name: str
 ) -> None:
     broker, folder = tls_broker
-    pem = (folder / "ca.pem").read_text().splitlines()
-    authority = base64.b64decode("".join(line for line in pem if "-----" not in line))
+    authority = (folder / "ca.der").read_bytes()
     config = example("greenhouse", broker.port)
     config["broker"]["tls"] = {"ca": "ca.pem"}
     files: dict[str, str | bytes] = {"main.py": QUICK, "ca.pem": authority}

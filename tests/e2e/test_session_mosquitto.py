@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import missing
+from e2e import certificates
 from mosquitto import Mosquitto
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
@@ -208,49 +209,35 @@ def test_wrong_password(tmp_path, start):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """A CA, a certificate of it for localhost, and a CA that signed nothing."""
+def authorities(tmp_path_factory) -> Path:
+    """An authority, and another that signed nothing."""
     folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        try:
-            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-        except FileNotFoundError:
-            missing("openssl is not installed: apt-get install openssl")
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("ca", "other"):
-        openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-                "-subj", f"/CN={name}", "-days", "2")  # fmt: skip
-        openssl("x509", "-in", f"{name}.pem", "-outform", "der", "-out", f"{name}.der")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (folder / "san").write_text("subjectAltName=DNS:localhost\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "san")  # fmt: skip
+    certificates.authority(folder, "ca")
+    certificates.authority(folder, "other")
     return folder
 
 
 @pytest.fixture
-def tls_broker(certificates) -> Iterator[Mosquitto]:
-    lines = (f"certfile {certificates}/server.pem", f"keyfile {certificates}/server.key")
-    with Mosquitto(extra=lines) as broker:
+def tls_broker(authorities) -> Iterator[Mosquitto]:
+    """Its certificate is for localhost."""
+    with Mosquitto(extra=certificates.server(authorities, "DNS:localhost")) as broker:
         yield broker
 
 
-def test_tls(tls_broker, certificates, start, prefix):
-    node = start("burst", tls_broker.port, ca=f"{certificates}/ca.der", count=500)
+def test_tls(tls_broker, authorities, start, prefix):
+    node = start("burst", tls_broker.port, ca=f"{authorities}/ca.der", count=500)
     node.expect("up")
     node.expect("end")
     assert f"as {prefix} " in tls_broker.log
 
 
-def test_tls_with_an_unknown_issuer(tls_broker, certificates, start):
-    node = start("fail", tls_broker.port, ca=f"{certificates}/other.der")
+def test_tls_with_an_unknown_issuer(tls_broker, authorities, start):
+    node = start("fail", tls_broker.port, ca=f"{authorities}/other.der")
     failure = node.expect("failure")
     assert failure.startswith(f"failure TLS handshake localhost:{tls_broker.port}: ")
     assert "certificate" in failure
 
 
-def test_tls_to_a_broker_without(mosquitto, certificates, start):
-    node = start("fail", mosquitto.port, ca=f"{certificates}/ca.der")
+def test_tls_to_a_broker_without(mosquitto, authorities, start):
+    node = start("fail", mosquitto.port, ca=f"{authorities}/ca.der")
     assert node.expect("failure").startswith("failure TLS handshake")

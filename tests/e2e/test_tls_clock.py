@@ -4,13 +4,12 @@ the power comes, until a time server has set it.
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from e2e import certificates
 from e2e.nodes import Backend, example
 from mosquitto import Mosquitto
 
@@ -26,47 +25,32 @@ HEAP = "400k"
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, ca.der, and a certificate of it for 127.0.0.1, from today on."""
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an authority that is from today on."""
     folder = tmp_path_factory.mktemp("clock")
-
-    def openssl(*arguments: str) -> None:
-        try:
-            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-        except FileNotFoundError:
-            missing("openssl is not installed: apt-get install openssl")
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=a",
-            "-days", "2")  # fmt: skip
-    openssl("x509", "-in", "ca.pem", "-outform", "der", "-out", "ca.der")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=b")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "san")  # fmt: skip
+    certificates.authority(folder)
     return folder
 
 
 @pytest.fixture
-def broker(certificates: Path) -> Iterator[Mosquitto]:
-    lines = (f"certfile {certificates}/server.pem", f"keyfile {certificates}/server.key")
-    with Mosquitto(extra=lines) as made:
+def broker(authority: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(extra=certificates.server(authority, "IP:127.0.0.1")) as made:
         yield made
 
 
 @pytest.fixture
-def heard(broker: Mosquitto, certificates: Path) -> Iterator[Backend]:
-    made = Backend(broker.port, ca=certificates / "ca.pem")
+def heard(broker: Mosquitto, authority: Path) -> Iterator[Backend]:
+    made = Backend(broker.port, ca=authority / "ca.pem")
     yield made
     made.close()
 
 
 @pytest.fixture
-def node(broker: Mosquitto, certificates: Path) -> Iterator[Node]:
+def node(broker: Mosquitto, authority: Path) -> Iterator[Node]:
     """A board that has never had power, with the authority's certificate."""
     config = example("greenhouse", broker.port)
     config["broker"]["tls"] = {"ca": "ca.der"}  # the unix MicroPython takes no PEM
-    files = {"ca.der": (certificates / "ca.der").read_bytes()}
+    files = {"ca.der": (authority / "ca.der").read_bytes()}
     with Simulator(broker=(broker.host, broker.port)) as simulator:
         yield simulator.add(config, files=files, heap=HEAP)
 
