@@ -22,9 +22,7 @@ from fieldhand.service.store.nodes import NodeRow
 WAIT_S = 20.0
 
 
-def reading(
-    node="pool-1", org="org-123", time="2026-01-01T00:00:00Z", received=1_767_225_601.5
-):
+def reading(node="pool-1", org="org-123", time="2026-01-01T00:00:00Z", received=1_767_225_601.5):
     """A reading as the document of the DESE pools has it."""
     sensors = {"ph": 7.2, "chlorine": 1.5, "temperature": 25.3, "orp": 650}
     metadata = {"battery": 85, "signal_strength": -65, "firmware_version": "1.0.0"}
