@@ -15,8 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from fieldhand import dialects
 from fieldhand.broker import Broker
 from fieldhand.connection import BrokerAddress
+from fieldhand.service import flood, sharing
 from fieldhand.service import settings as settings_module
-from fieldhand.service import sharing
 from fieldhand.service.arrivals import Message
 from fieldhand.service.hub import Hub
 from fieldhand.service.ingest import Ingest
@@ -110,7 +110,8 @@ def test_what_is_refused_is_kept_with_the_reason(mosquitto, store):
     assert all(letter.topic == "devices/g1/data" for letter in found.values())
 
 
-def test_a_flood_is_cut_and_told_and_delays_nobody(mosquitto, store):
+def test_a_flood_is_cut_and_told_and_delays_nobody(mosquitto, store, caplog, monkeypatch):
+    monkeypatch.setattr(flood, "OVER_S", 0.5)
     with ingesting(mosquitto, store, client_id="flood", node_rate=5, node_burst=20) as ingest:
         with publisher(mosquitto) as publish:
             for seq in range(1, 101):
@@ -120,11 +121,17 @@ def test_a_flood_is_cut_and_told_and_delays_nobody(mosquitto, store):
         until(lambda: ingest.counts["messages"] == 110)
         until(lambda: ingest.counts["reading"] + ingest.counts["flooded"] == 110)
         flooded = ingest.counts["flooded"]
+        until(lambda: "is over" in caplog.text)
+    assert f"flood of plantnanny:loud is over: {flooded} messages were dropped" in caplog.text
     assert seqs(store, "quiet") == list(range(1, 11))
     kept = seqs(store, "loud")
     assert kept[:20] == list(range(1, 21)) and len(kept) == 100 - flooded < 100
-    (letter,) = letters(store)
-    assert "more than 5 messages a second" in letter.reason and letter.topic == "devices/loud/data"
+    told = sorted(letters(store), key=lambda letter: letter.id)
+    assert {letter.topic for letter in told} == {"devices/loud/data"}
+    # Twenty at once and five a second: of a hundred in a moment more than ten, at most eighty.
+    assert [letter.reason for letter in told] == [
+        f"more than 5 messages a second: {dropped} dropped so far" for dropped in (1, 10)
+    ]
 
 
 def test_what_waited_at_the_broker_is_no_flood(mosquitto, store):

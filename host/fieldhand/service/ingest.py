@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import BrokerUnavailable
+from fieldhand.records import printable
 from fieldhand.service import sharing
 from fieldhand.service.arrivals import Hook, Message
 from fieldhand.service.hub import Hub
@@ -246,6 +247,7 @@ class Worker:
     def _turn(self, timeout: float) -> int:
         """Wait for something to read, store and acknowledge it; returns how many messages."""
         packets = self._link.read(self._settings.batch_rows, timeout)
+        self._tell_of_floods()
         if not packets:
             return 0
         now = time.time()
@@ -289,6 +291,14 @@ class Worker:
             while self._link.up and time.monotonic() < deadline and self._turn(0):
                 pass
         self._link.close(politely=True)
+
+    def _tell_of_floods(self) -> None:
+        for whose, flood in self.writer.flood.over(time.time()):
+            seconds = flood.last - flood.began
+            _log.warning(
+                "a flood of %s is over: %d messages were dropped in %.0f s",
+                *(printable(str(whose)), flood.dropped, seconds),
+            )
 
     def _in_trouble(self, reason: str, told: bool = False) -> None:
         """Say it once, however often it is tried."""

@@ -193,7 +193,7 @@ class Writer:
             if not found:
                 return found
             first = found[0][1]
-            key = (first.dialect, first.node, *first.tenant.values())
+            key = ":".join((first.dialect, *first.tenant.values(), first.node))
             if self._within(key, message, prepared):
                 return found
             return []
