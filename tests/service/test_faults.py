@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+import sqlalchemy as sa
 from mosquitto import Mosquitto
 from postgres import Postgres
 from service.running import Serve, Sse
 from service.test_ingest_kill import NODES, Publisher, stored
+
+from fieldhand.service.store import progress
+from fieldhand.service.store.database import Database, Silent
 
 WAIT_S = 30.0
 # That serve requests: anyio's.
@@ -94,10 +98,6 @@ def test_serve_on_a_postgresql_that_hangs(own_postgres: Postgres, broker, tmp_pa
             assert status == 503
             assert re.search(r"has not answered for \d+ s(; \d+ s behind)?$", told["reason"])
             assert serve.get("/healthz")["status"] == "ok"
-            # Known to be silent, it is asked by nobody more.
-            until(lambda: sum(one.done() for one in asking) >= 10)
-            status, problem = serve.try_get("/nodes")
-            assert status == 503 and "\n" not in problem["detail"]
             assert not stream.ended
         until(lambda: serve.try_get("/readyz")[0] == 200)
         until(lambda: all(one.done() for one in asking))
@@ -124,11 +124,44 @@ def test_sigterm_while_postgresql_hangs(own_postgres: Postgres, broker, tmp_path
         serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
         with own_postgres.paused():
             until(lambda: serve.try_get("/readyz")[0] == 503)
+            # Known to be silent, it is asked by nobody more.
+            status, problem = serve.try_get("/nodes")
+            assert status == 503 and "\n" not in problem["detail"]
             assert serve.stop() == 0
         serve.start()
         publisher.stop()
         everything_is_stored(serve, publisher)
         assert "Traceback" not in serve.log
+
+
+def test_an_answer_of_postgresql_is_waited_for_so_long_and_no_longer(own_postgres: Postgres):
+    database = Database(own_postgres.url(), silence_s=0.5)
+    database.open()
+    with database.reading() as connection:
+        # A second in all, and a word in between.
+        slow = "SELECT repeat('x', 100000), pg_sleep(0.2) FROM generate_series(1, 5)"
+        assert len(connection.execute(sa.text(slow)).all()) == 5
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(Silent, match=r"has not answered for 0\.[5-9] s"):
+            with database.writing() as connection:
+                progress.put(connection, database, "test", 1.0)
+                stack.enter_context(own_postgres.paused())
+                progress.get(connection, "test")
+    with database.reading() as connection:
+        assert progress.get(connection, "test") is None
+    # Who waits may be told to wait no longer; what is opened again is as new.
+    patient = Database(own_postgres.url())
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(Silent), patient.reading() as connection:
+            stack.enter_context(own_postgres.paused())
+            asked = background(connection.execute, sa.text("SELECT 1"))
+            patient.give_up()
+            asked.result(WAIT_S)
+    patient.open()
+    with patient.reading() as connection:
+        connection.execute(sa.text("SELECT pg_sleep(0.2)"))
+    database.close()
+    patient.close()
 
 
 def background(call, *arguments) -> Future:

@@ -213,6 +213,8 @@ class Service:
         if self._ingest is not None:
             self._ingest.stop()
             self._ingest = None
+        if self.database.silence() is not None:
+            self.database.give_up()
         while self._running:
             part = self._running.pop()
             try:

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -28,13 +28,16 @@ from pydantic_core import from_json, to_json
 
 from fieldhand.errors import FieldhandError
 
+if TYPE_CHECKING:
+    from fieldhand.service.store.postgresql import Patience
+
 # How long a SQLite connection waits for another's lock.
 BUSY_TIMEOUT_S = 10.0
 BUSY_RETRY_S = 0.02
 # PostgreSQL: connections kept, and those made beyond them under load.
 POOL_SIZE = 8
 POOL_OVERFLOW = 16
-POOL_WAIT_S = 10.0
+POOL_WAIT_S = 5.0
 CONNECT_TIMEOUT_S = 5
 SILENCE_S = 30  # of a PostgreSQL server that is to answer, or of its machine
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -72,6 +75,7 @@ class Database:
         self.silence: Callable[[], float | None] = lambda: None
         self._silence_s = silence_s
         self._pre_ping = pre_ping
+        self._patience: Patience | None = None
         self._silent: tuple[type[Exception], ...] = ()
         try:
             self.url = sa.make_url(url)
@@ -100,8 +104,15 @@ class Database:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(self.name, error.strerror or str(error)) from error
+        if self._patience is not None:
+            self._patience.silence_s = self._silence_s
         with self.translated():
             self._migrate()
+
+    def give_up(self) -> None:
+        """Whoever waits for a silent PostgreSQL server waits no longer."""
+        if self._patience is not None:
+            self._patience.silence_s = 0.0
 
     def close(self) -> None:
         self.engine.dispose()
@@ -200,7 +211,8 @@ class Database:
         else:
             from fieldhand.service.store import postgresql
 
-            postgresql.be_patient(engine, self._silence_s)
+            self._patience = postgresql.Patience(self._silence_s)
+            postgresql.be_patient(engine, self._patience)
             self._silent = postgresql.SILENT
         return engine
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -15,17 +16,24 @@ import sqlalchemy as sa
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server has said nothing for `silence_s`; the connection is closed."""
+    """The server has said nothing for too long; the connection is closed."""
 
 
 # What says that a server was there, and silent.
 SILENT: tuple[type[Exception], ...] = (NoAnswer, psycopg.errors.ConnectionTimeout)
 
 
-class PatientConnection(psycopg.Connection[Any]):
-    """Raises NoAnswer when nothing comes for `silence_s` (s) of what it waits for."""
+@dataclass
+class Patience:
+    """How long connections wait for the next word (s); may be changed while they do."""
 
-    silence_s = float("inf")
+    silence_s: float
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """Raises NoAnswer when nothing comes for so long of what it waits for."""
+
+    patience = Patience(float("inf"))
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         return super().wait(self._within(gen), *arguments, **options)
@@ -41,20 +49,20 @@ class PatientConnection(psycopg.Connection[Any]):
                 now = time.monotonic()
                 if happened:
                     heard_at = now
-                elif now - heard_at >= self.silence_s:
+                elif (waited := now - heard_at) >= self.patience.silence_s:
                     self.pgconn.finish()
-                    raise NoAnswer(f"has not answered for {self.silence_s:g} s")
+                    raise NoAnswer(f"has not answered for {waited:.1f} s")
                 wanted = gen.send(happened)
         except StopIteration as end:
             return end.value
 
 
-def be_patient(engine: sa.Engine, silence_s: float) -> None:
+def be_patient(engine: sa.Engine, patience: Patience) -> None:
     """Have all connections of this engine be of this kind."""
 
     def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> PatientConnection:
         made = PatientConnection.connect(*arguments, **options)
-        made.silence_s = silence_s
+        made.patience = patience
         return made
 
     sa.event.listen(engine, "do_connect", connect)
@@ -64,5 +72,5 @@ def take_time(connection: sa.Connection) -> None:
     """For this connection, which is then not used again, whatever long there is to do."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, PatientConnection)
-    driver.silence_s = float("inf")
+    driver.patience = PatientConnection.patience
     connection.detach()
