@@ -144,6 +144,9 @@ def test_a_farm_is_analysed_no_more_often_than_set(tmp_path):
             seen = [socket.receive_json()]
             while seen[-1]["type"] != "sensor_update" or seen[-1]["data"]["moisture"] != 21.0:
                 seen.append(socket.receive_json())
+            deadline = time.monotonic() + WAIT_S
+            while not service.agronomy.analysed and time.monotonic() < deadline:
+                time.sleep(0.02)
             assert service.agronomy.analysed == 1
 
 
