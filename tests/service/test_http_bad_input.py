@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from service.running import serving
 from service.web import part
 
-from fieldhand.service import settings
+from fieldhand.service import guard, settings
 from fieldhand.service.app import create_app
 from fieldhand.service.service import Service
 from fieldhand.service.store import nodes
@@ -30,6 +30,7 @@ NAMES = [
     "{{7*7}}",
     "?",
 ]
+COMMANDS = "/nodes/f/commands"
 PATHS = ["", "/latest", "/readings", "/history", "/events", "/outages", "/gaps", "/commands"]
 
 
@@ -169,6 +170,68 @@ def test_a_body_that_is_not_called_json(one, kind):
     assert one.get("/organisations").json() == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field", "reason"),
+    [
+        ("/login", b"", "body", "is missing"),
+        ("/login", b"null", "body", "has to be a JSON object"),
+        ("/login", b"[]", "body", "has to be a JSON object"),
+        # Counted by hand, from 1: where there is no JSON any more.
+        ("/login", b"{", "body", "at character 2"),
+        ("/login", b'{"name": "a",', "body", "at character 14"),
+        ("/login", b'{"name": 1}x', "body", "is not JSON: extra data, at character 12"),
+        (COMMANDS, b'{"action": "x", "timeout": 1e400}', "body.timeout", "is too large a number"),
+        (COMMANDS, b'{"action": "x", "timeout": NaN}', "body.timeout", "has to be a finite number"),
+        (COMMANDS, b'{"action": "x", "timeout": 86401}', "body.timeout", "less than or equal to"),
+        (COMMANDS, b'{"action": "x", "params": {"a": 1e400}}', "body.params", "NaN or too large"),
+    ],
+)
+def test_a_wrong_body_is_told_what_is_wrong_and_where(one, path, body, field, reason):
+    answer = post(one, body, path=path)
+    is_problem(answer, 422)
+    told = answer.json()
+    assert told["errors"][0]["field"] == field and reason in told["errors"][0]["reason"]
+    assert told["detail"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"name": ' + b"9" * 5_000 + b', "password": "x"}', "too many digits"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
+        (b'{"a": "\xc3("}', "not UTF-8: invalid continuation byte at byte 8"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_told_why(one, body, reason):
+    answer = post(one, body)
+    is_problem(answer, 400)
+    assert reason in answer.json()["detail"]
+
+
+def test_every_answer_keeps_a_browser_safe(one, monkeypatch):
+    web = TestClient(
+        one.app,
+        base_url="https://127.0.0.1",
+        client=("127.0.0.1", 9),
+        raise_server_exceptions=False,
+    )
+
+    def broken(*_, **__):
+        raise RuntimeError("a mistake of ours")
+
+    answers = [web.get("/nodes"), web.get("/nodes/nobody"), web.get("/nodes?limit=x")]
+    answers += [web.get("/static/nothing"), web.request("BREW", "/nodes")]
+    answers += [post(web, b" " * 300_000), post(web, b"", kind=None)]
+    monkeypatch.setattr(nodes, "listing", broken)
+    answers.append(web.get("/nodes"))
+    is_problem(answers[-1], 500)
+    assert {answer.status_code for answer in answers} >= {200, 404, 405, 413, 422, 500}
+    for answer in answers:
+        missing = {name for name in guard.HEADERS if name not in answer.headers}
+        assert not missing and "Strict-Transport-Security" in answer.headers, answer
+    assert "no-store" in answers[-1].headers["cache-control"]
+
+
 def test_a_body_of_a_megabyte(one):
     is_problem(post(one, b'{"name": "' + b"a" * 1_000_000 + b'"}'), 413)
     is_problem(one.post("/organisations", content=b" " * 1_000_000), 413)
@@ -214,6 +277,7 @@ def test_a_service_survives_what_no_client_library_would_send(tmp_path):
                 told += piece
             connection.close()
             assert not told.startswith((b"HTTP/1.1 2", b"HTTP/1.1 5")) or b"/nodes " in sent, told
+            assert not told or b"content-security-policy: " in told.lower(), told
         assert serve.get("/healthz")["status"] == "ok"
         assert json.loads(json.dumps(serve.get("/nodes"))) == {"nodes": [], "next": None}
         assert "Traceback" not in serve.log

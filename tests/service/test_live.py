@@ -10,7 +10,7 @@ import pytest
 from e2e.nodes import backend
 from service.running import WAIT_S, Serve, Sse, serving
 from service.web import Web
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from fieldhand.records import Provenance, Reading, Status
@@ -155,6 +155,37 @@ def test_a_websocket_of_nobody_is_closed_with_a_code_a_page_can_see(serve, mqtt,
             client.recv(timeout=WAIT_S)
         assert client.close_code == streams.NOT_FOUND
         assert client.close_reason
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [
+        ("/live", "fh_wrong", 401),
+        ("/live?node=nobody", None, 404),
+        ("/live?kind=" + "x" * 65, None, 422),
+        ("/nothing", None, 403),
+    ],
+)
+def test_a_websocket_that_is_refused_is_a_problem_and_one_line_of_the_log(
+    serve, path, token, status
+):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    before = len(serve.log)
+    with pytest.raises(InvalidStatus) as refused:
+        connect(serve.url.replace("http", "ws", 1) + path, additional_headers=headers)
+    answer = refused.value.response
+    assert answer.status_code == status == json.loads(answer.body)["status"]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    deadline = time.monotonic() + WAIT_S
+    while "refused" not in serve.log[before:]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    lines = [json.loads(line) for line in serve.log[before:].splitlines()]
+    where = path.partition("?")[0]
+    told = [line["message"] for line in lines if "WebSocket" in line["message"]]
+    assert told == [f"a WebSocket for {where} was refused: {status}"]
+    assert not [line for line in lines if line["level"] == "error"]
 
 
 def test_the_general_stream_has_filters(serve, mqtt):
