@@ -157,11 +157,9 @@ def test_what_would_not_run_is_an_error(firmware, source, reason):
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "failed"), ("", "skipped")])
-def test_missing_micropython_fails_only_in_ci(firmware, monkeypatch, pytester, ci, outcome):
+def test_missing_micropython_fails_only_in_ci(firmware, monkeypatch, ci, outcome):
     monkeypatch.setenv("CI", ci)
-    pytester.makeconftest(
-        CONFTEST + "from plugins import micropython\nmicropython.micropython = lambda: None\n"
-    )
+    monkeypatch.setattr(plugin, "micropython", lambda: None)
     result = firmware("def test_x():\n    pass\n")
     result.assert_outcomes(**{outcome: 1})
     result.stdout.fnmatch_lines(["*no micropython command*"])
