@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,20 @@ WAIT_S = 20.0
 
 
 class Serve:
-    """One process; `start` after `kill` goes on with the same folder, database and client id."""
+    """One process; `start` after `kill` goes on with the same folder, database and client id.
 
-    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+    `within`: the words of a command that becomes the one that follows them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self.within = within
         self.arguments = arguments
         self.env = env or {}
         self.url = ""
@@ -45,7 +55,16 @@ class Serve:
     def start(self) -> None:
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fieldhand.cli", "serve", "--port", "0", "--json"]
+                [
+                    *self.within,
+                    sys.executable,
+                    "-m",
+                    "fieldhand.cli",
+                    "serve",
+                    "--port",
+                    "0",
+                    "--json",
+                ]
                 + list(self.arguments),
                 cwd=self.folder,
                 env={**os.environ, **self.env},

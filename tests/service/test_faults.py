@@ -5,11 +5,14 @@ import json
 import os
 import re
 import resource
+import shutil
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -35,9 +38,12 @@ def broker() -> Iterator[Mosquitto]:
 
 
 @contextlib.contextmanager
-def serve_with(folder, broker: Mosquitto, *arguments: str, **env: str) -> Iterator[Serve]:
+def serve_with(
+    folder, broker: Mosquitto, *arguments: str, within: Sequence[str] = (), **env: str
+) -> Iterator[Serve]:
     env = {f"FIELDHAND_SERVICE_{name.upper()}": value for name, value in env.items()}
-    serve = Serve(folder, "--broker", f"mqtt://127.0.0.1:{broker.port}", *arguments, env=env)
+    to = ("--broker", f"mqtt://127.0.0.1:{broker.port}")
+    serve = Serve(folder, *to, *arguments, env=env, within=within)
     try:
         serve.start()
         yield serve
@@ -176,6 +182,88 @@ def background(call, *arguments) -> Future:
 
     threading.Thread(target=run, daemon=True).start()
     return done
+
+
+def test_a_broker_that_is_killed_under_load(own_mosquitto: Mosquitto, tmp_path):
+    with serve_with(tmp_path, own_mosquitto) as serve:
+        publisher = Publisher(own_mosquitto.port)
+        for _ in range(2):
+            so_far = len(publisher.sent)
+            until(lambda more=so_far: len(publisher.sent) > more + 100)
+            own_mosquitto.kill()
+            until(lambda: serve.try_get("/readyz")[0] == 503)
+            own_mosquitto.start()
+            until(lambda: serve.try_get("/readyz")[0] == 200)
+        until(publisher.connected)
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+        told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
+        assert [
+            re.sub(r".*(trying again|connected again after).*", r"\1", text) for text in told
+        ] == [
+            "trying again",
+            "connected again after",
+        ] * 2
+        assert serve.stop() == 0
+        assert "Traceback" not in serve.log
+
+
+# A file system of its own for one process and its children; the words after it are the command.
+SMALL = 'mount -t tmpfs -o size=24m none "$1" && shift && exec "$@"'
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[list[str]]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL, "sh"]
+    within.append(str(folder))
+    if shutil.which("unshare") is None or subprocess.run([*within, "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount a file system of his own")
+    yield within
+
+
+class Ballast:
+    """Fills the disk of a process, as others on the machine do, and clears it."""
+
+    def __init__(self, pid: int, folder: Path) -> None:
+        self._path = Path(f"/proc/{pid}/root{folder}/ballast")
+
+    def fill(self) -> None:
+        with self._path.open("wb", buffering=0) as file:
+            for size in (65_536, 512):
+                with pytest.raises(OSError, match="No space left"):
+                    while True:
+                        file.write(b"x" * size)
+
+    def clear(self) -> None:
+        self._path.unlink()
+
+
+def test_a_full_disk(broker, tmp_path, small_disk):
+    database = f"sqlite:///{tmp_path}/disk/service.db"
+    with serve_with(tmp_path, broker, "--database", database, within=small_disk) as serve:
+        publisher = Publisher(broker.port)
+        serve.until("/nodes", lambda page: len(page["nodes"]) == NODES)
+        ballast = Ballast(serve.pid, tmp_path / "disk")
+        for _ in range(2):
+            ballast.fill()
+            until(lambda: serve.try_get("/readyz")[0] == 503, serve.log)
+            status, told = serve.try_get("/readyz")
+            assert status == 503 and "disk is full" in told["reason"]
+            # What is there can be read, and what comes in waits at the broker.
+            before = len(stored(serve))
+            assert before < len(publisher.sent)
+            assert serve.get("/healthz")["status"] == "ok"
+            ballast.clear()
+            until(lambda: serve.try_get("/readyz")[0] == 200, serve.log)
+        publisher.stop()
+        everything_is_stored(serve, publisher)
+        told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
+        assert len(told) == 4 and "disk is full; trying again" in told[0], told
+        assert re.search(r": stores again after \d+ s$", told[1])
+        assert serve.stop() == 0
+        assert "Traceback" not in serve.log
 
 
 @contextlib.contextmanager

@@ -72,6 +72,9 @@ class Publisher:
                 self._last = self._client.publish(packet.topic, refused, 1)
                 self.refused.append(refused)
 
+    def connected(self) -> bool:
+        return self._client.is_connected()
+
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(WAIT_S)
