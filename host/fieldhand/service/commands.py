@@ -20,8 +20,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fieldhand import answers, dialects
 from fieldhand.answers import DONE, FAILED, SENT, TIMEOUT
@@ -32,20 +32,18 @@ from fieldhand.errors import (
     UnknownAction,
 )
 from fieldhand.service import guards
-from fieldhand.service.hub import LiveEvent
+from fieldhand.service.hub import Hub, LiveEvent
+from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import commands as store
 from fieldhand.service.store import nodes
 from fieldhand.service.store.commands import OPEN, REFUSED, SENDING, CommandRow
-from fieldhand.service.store.database import StoreError
+from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.nodes import NodeRow
 from fieldproto import schema
 from fieldproto.dialect import Dialect
 from fieldproto.errors import MessageError
 from fieldproto.messages import Packet
 from fieldproto.timestamps import format_utc
-
-if TYPE_CHECKING:
-    from fieldhand.service.service import Service
 
 # What the broker may take to acknowledge a command, and how long one may be "sending": longer.
 PUBLISH_TIMEOUT_S = 5.0
@@ -63,11 +61,28 @@ _log = logging.getLogger(__name__)
 
 
 class Commands:
-    """All commands of a service: sends them, and keeps their time limits while it runs."""
+    """All commands of a service: sends them, and keeps their time limits while it runs.
 
-    def __init__(self, service: Service) -> None:
+    `publish` waits so many seconds for the broker's acknowledgement and raises BrokerUnavailable;
+    `ready` says why readings, and so answers, are not being stored, None while they are.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        database: Database,
+        hub: Hub,
+        winds: guards.Winds,
+        publish: Callable[[Packet, float], None],
+        ready: Callable[[], str | None],
+    ) -> None:
         self.counts: Counter[str] = Counter()
-        self._service = service
+        self._settings = settings
+        self._database = database
+        self._hub = hub
+        self._winds = winds
+        self._publish = publish
+        self._ready = ready
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,7 +110,7 @@ class Commands:
         Raises UnknownAction, BadParameter, guards.Blocked, StoreError, and
         BrokerUnavailable: then it was not sent, or (Unacknowledged) perhaps.
         """
-        settings = self._service.settings
+        settings = self._settings
         dialect = dialect_of(node)
         if retries is None:
             retries = settings.command_retries if answers.carries_id(dialect) else 0
@@ -113,8 +128,8 @@ class Commands:
         if known := self._known(row, node):
             return known, False
         try:
-            with self._service.database.reading() as connection:
-                guards.check(connection, settings, self._service.winds, node, action, params, now)
+            with self._database.reading() as connection:
+                guards.check(connection, settings, self._winds, node, action, params, now)
         except guards.Blocked as error:
             self._refuse(row, node, error.reason)
             raise
@@ -142,14 +157,14 @@ class Commands:
         except (schema.FieldError, MessageError) as error:
             field = error.field or CONFIG
             raise BadParameter(node.name, CONFIG, field, error.reason) from None
-        timeout = self._service.settings.command_timeout_s
+        timeout = self._settings.command_timeout_s
         row = _new(answers.command_id(), node, CONFIG, config, caller, None, now, timeout)
         return self._submit(row, node, packet, DONE)
 
     def _known(self, row: CommandRow, node: NodeRow) -> CommandRow | None:
         if row.idempotency is None:
             return None
-        with self._service.database.reading() as connection:
+        with self._database.reading() as connection:
             known = store.by_idempotency(connection, row.idempotency)
         if known is None:
             return None
@@ -161,9 +176,8 @@ class Commands:
     def _submit(
         self, row: CommandRow, node: NodeRow, packet: Packet, then: str
     ) -> tuple[CommandRow, bool]:
-        database = self._service.database
-        with database.writing() as connection:
-            added = store.add(connection, database, row)
+        with self._database.writing() as connection:
+            added = store.add(connection, self._database, row)
         if not added:  # the same key at the same moment
             known = self._known(row, node)
             if known is None:
@@ -171,7 +185,7 @@ class Commands:
             return known, False
         self.say(row, node)
         try:
-            self._service.publish(packet, PUBLISH_TIMEOUT_S)
+            self._publish(packet, PUBLISH_TIMEOUT_S)
         except Unacknowledged as error:
             ended = self._move(row, node, (SENDING,), _ended(FAILED, f"unknown: {error}"))
             if ended is not None:
@@ -195,15 +209,14 @@ class Commands:
             return row, True
 
     def _refuse(self, row: CommandRow, node: NodeRow, reason: str) -> None:
-        database = self._service.database
         values = _ended(REFUSED, reason) | {"attempts": 0, "idempotency": None}
         refused = row.with_values(values)
-        with database.writing() as connection:
-            store.add(connection, database, refused)
+        with self._database.writing() as connection:
+            store.add(connection, self._database, refused)
         self.say(refused, node)
 
     def _again(self, row: CommandRow) -> CommandRow:
-        with self._service.database.reading() as connection:
+        with self._database.reading() as connection:
             return store.get(connection, row.id) or row
 
     def _move(
@@ -214,7 +227,7 @@ class Commands:
         values: dict[str, Any],
         detail: str | None = None,
     ) -> CommandRow | None:
-        with self._service.database.writing() as connection:
+        with self._database.writing() as connection:
             moved = store.change(connection, row, states, values, time.time(), detail)
         if moved is not None:
             self.say(moved, node)
@@ -234,7 +247,7 @@ class Commands:
             data = view(row, node)
             if late:
                 data["late"] = dict(late)
-            self._service.hub.publish([LiveEvent("command", data, node)])
+            self._hub.publish([LiveEvent("command", data, node)])
 
     # -- time limits -----------------------------------------------------------------------------
 
@@ -252,7 +265,7 @@ class Commands:
 
     def _run(self) -> None:
         trouble = False
-        while not self._stopping.is_set() and self._service.ready is not None:
+        while not self._stopping.is_set() and self._ready() is not None:
             self._stopping.wait(0.1)
         self._stopping.wait(GRACE_S)
         while not self._stopping.is_set():
@@ -276,7 +289,7 @@ class Commands:
     def _look(self) -> float:
         """Deal with what is due; seconds until there may be something again."""
         now = time.time()
-        with self._service.database.reading() as connection:
+        with self._database.reading() as connection:
             rows, following = store.due(connection, now, MAX_DUE)
             found = {row.node_id: nodes.get(connection, row.node_id) for row in rows}
         for row in rows:
@@ -306,13 +319,12 @@ class Commands:
             self._move(row, node, OPEN, _ended(TIMEOUT, reason))
 
     def _retry(self, row: CommandRow, node: NodeRow, dialect: Dialect, now: float) -> None:
-        service = self._service
         try:
-            with service.database.reading() as connection:
+            with self._database.reading() as connection:
                 guards.check(
                     connection,
-                    service.settings,
-                    service.winds,
+                    self._settings,
+                    self._winds,
                     node,
                     row.action,
                     row.params,
@@ -321,7 +333,7 @@ class Commands:
         except guards.Blocked as error:
             self._move(row, node, (SENT,), _ended(FAILED, f"not sent again: {error.reason}"))
             return
-        with service.database.writing() as connection:
+        with self._database.writing() as connection:
             moved = store.again(connection, row, now + row.timeout_s, now)
         if moved is None:
             return
@@ -331,10 +343,10 @@ class Commands:
             dialect, node.name, row.action, row.params, row.id, int(row.created)
         )
         try:
-            service.publish(packet, PUBLISH_TIMEOUT_S)
+            self._publish(packet, PUBLISH_TIMEOUT_S)
         except BrokerUnavailable as error:  # the next attempt may find it
             _log.warning("%s was not sent again: %s", row.id, error)
-        service.hub.publish([LiveEvent("command", view(moved, node), node)])
+        self._hub.publish([LiveEvent("command", view(moved, node), node)])
 
 
 def dialect_of(node: NodeRow) -> Dialect:

@@ -19,6 +19,7 @@ from fieldhand.broker.stats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.errors import ConfigError
 from fieldhand.service.access import Access
+from fieldhand.service.agronomy.observing import models_folder
 from fieldhand.service.agronomy.part import Agronomy
 from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
@@ -94,12 +95,15 @@ class Service:
         self.add_part(self.access)
         self.winds = Winds()
         self.add_hook(self.winds)
-        self.commands = Commands(self)
+        self.commands = Commands(
+            settings, self.database, self.hub, self.winds, self.publish, lambda: self.ready
+        )
         self.add_part(self.commands)
         self.add_hook(Answering(self.database, self.commands))
         self.housekeeping = Housekeeping(self.database, settings)
         self.add_part(self.housekeeping)
-        self.agronomy = Agronomy(self)
+        models = models_folder(settings, self.database, path)
+        self.agronomy = Agronomy(settings, self.database, self.hub, self.winds, models)
         self.add_part(self.agronomy)
         self.add_hook(self.agronomy)
         self.influx = self._bridge()

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -26,15 +25,14 @@ from fieldhand.service.agronomy import observing
 from fieldhand.service.agronomy.analysis import analyse
 from fieldhand.service.agronomy.observing import DIALECT
 from fieldhand.service.agronomy.results import Analysis
-from fieldhand.service.hub import LiveEvent
+from fieldhand.service.arrivals import Arrival
+from fieldhand.service.guards import Winds
+from fieldhand.service.hub import Hub, LiveEvent
+from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import readings
 from fieldhand.service.store.agronomy import HOUR_S, Span
-from fieldhand.service.store.database import StoreError
+from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.nodes import NodeRow
-
-if TYPE_CHECKING:
-    from fieldhand.service.arrivals import Arrival
-    from fieldhand.service.service import Service
 
 KIND = "agronomy_analysis"
 # Farms whose two days of hours are kept at hand, some 50 KiB each; others are asked for again.
@@ -55,11 +53,22 @@ class _Window:
 
 
 class Agronomy:
-    """A part and a hook of the service."""
+    """A part and a hook of the service. `models`: the folder of the trained models."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        database: Database,
+        hub: Hub,
+        winds: Winds,
+        models: Path,
+    ) -> None:
         self.analysed = 0
-        self._service = service
+        self._settings = settings
+        self._database = database
+        self._hub = hub
+        self._winds = winds
+        self._models = models
         self._changed = threading.Condition()
         # The newest reading of each farm that is due; one entry per farm, so as many as nodes.
         self._due: OrderedDict[int, tuple[NodeRow, Reading]] = OrderedDict()
@@ -67,14 +76,6 @@ class Agronomy:
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._stopping = False
         self._thread: threading.Thread | None = None
-
-    @property
-    def models(self) -> Path:
-        """The folder of the trained models."""
-        file = self._service.file
-        return observing.models_folder(
-            self._service.settings, self._service.database, file.path if file else None
-        )
 
     # -- a hook of the ingest --------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ class Agronomy:
         ]
         if not found:
             return
-        listening = self._service.hub.clients > 0
+        listening = self._hub.clients > 0
         with self._changed:
             for arrival, reading in found:
                 id = arrival.node.id
@@ -130,13 +131,13 @@ class Agronomy:
         if row is None:
             return None
         at = row["at"]
-        hours = observing.window(connection, self._service.database, node.id, at, None)
+        hours = observing.window(connection, self._database, node.id, at, None)
         return analyse(
             observing.observe(
                 connection,
-                self._service.settings,
-                self._service.winds,
-                self.models,
+                self._settings,
+                self._winds,
+                self._models,
                 node,
                 at=at,
                 values=row["quantities"],
@@ -164,7 +165,7 @@ class Agronomy:
             else:
                 self.analysed += 1
                 event = LiveEvent(KIND, analysis.model_dump(exclude_none=True), node)
-                self._service.hub.publish([event])
+                self._hub.publish([event])
 
     def _take(self) -> tuple[NodeRow, Reading] | None:
         """The next farm whose time has come; None when the service stops."""
@@ -176,7 +177,7 @@ class Agronomy:
                     left = self._next.get(id, 0.0) - now
                     if left <= 0:
                         del self._due[id]
-                        self._next[id] = now + self._service.settings.agronomy_every_s
+                        self._next[id] = now + self._settings.agronomy_every_s
                         return item
                     wait = left if wait is None else min(wait, left)
                 self._changed.wait(wait)
@@ -189,13 +190,13 @@ class Agronomy:
 
     def _analyse(self, node: NodeRow, reading: Reading) -> Analysis:
         at = _at(reading)
-        with self._service.database.reading() as connection:
+        with self._database.reading() as connection:
             hours = self._hours(connection, node.id, at)
             known = observing.observe(
                 connection,
-                self._service.settings,
-                self._service.winds,
-                self.models,
+                self._settings,
+                self._winds,
+                self._models,
                 node,
                 at=at,
                 values=reading.quantities,
@@ -215,7 +216,7 @@ class Agronomy:
             self._windows.move_to_end(id)
             since, window.since = window.since, None
         if since is not None:
-            new = observing.window(connection, self._service.database, id, at, since)
+            new = observing.window(connection, self._database, id, at, since)
             kept = int(since // HOUR_S)
             window.hours = {h: s for h, s in window.hours.items() if h < kept} | {
                 hour: dict(spans) for hour, spans in new.items()
