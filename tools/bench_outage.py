@@ -28,7 +28,7 @@ RATE = 200.0
 BEFORE_S = 10.0
 AFTER_S = 10.0
 LOOK_S = 0.25
-# /readyz asks the database; one that hangs does not answer.
+# Neither waits for a database that hangs.
 LOOK_WAIT_S = 5.0
 
 

@@ -194,7 +194,6 @@ def test_a_broker_that_is_killed_under_load(own_mosquitto: Mosquitto, tmp_path):
             until(lambda: serve.try_get("/readyz")[0] == 503)
             own_mosquitto.start()
             until(lambda: serve.try_get("/readyz")[0] == 200)
-        until(publisher.connected)
         publisher.stop()
         everything_is_stored(serve, publisher)
         told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]

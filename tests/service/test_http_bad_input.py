@@ -79,6 +79,20 @@ def test_a_node_may_be_called_anything(web, database, name):
     assert [one["name"] for one in web.get("/nodes").json()["nodes"]] == [name]
 
 
+def test_a_name_that_several_have_is_told_with_the_ids_to_choose_from(web, database):
+    with database.writing() as connection:
+        for dialect, tenant in (("dese", {"org": "a"}), ("dese", {"org": "b"}), ("farm", {})):
+            nodes.ensure(connection, database, nodes.key_of(dialect, tenant, "pump"), 1.0)
+    ids = ["dese:a:pump", "dese:b:pump", "farm:pump"]
+    for path in ("", "/latest", "/commands"):
+        answer = web.get(f"/nodes/pump{path}")
+        is_problem(answer, 409)
+        told = answer.json()["detail"]
+        assert sorted(told.partition("'pump': ")[2].split(", ")) == ids
+    for each in ids:
+        assert web.get(f"/nodes/{each}").json()["id"] == each
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_nul_in_a_name(web, path):
     is_problem(web.get(f"/nodes/a%00b{path}"), 422)

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from fieldhand.service import deps
 from fieldhand.service.callers import COOKIE, CSRF_HEADER
-from fieldhand.service.problems import MEDIA_TYPE, FieldProblem, Problem, title_of
+from fieldhand.service.problems import AWAY, MEDIA_TYPE, FieldProblem, Problem, title_of
 
 DESCRIPTION = f"""\
 Everything but logging in and the probes needs a token (`Authorization: Bearer fh_...`) or the
@@ -39,7 +39,7 @@ _DETAILS = {
     415: "the body has to be JSON: Content-Type: application/json",
     422: "query.limit: input should be greater than or equal to 1",
     429: "too many wrong passwords; try again in 30 s",
-    503: "the database does not answer; the log says why",
+    503: AWAY,
     504: "node 'greenhouse': pump_water: no answer within 30 s",
 }
 

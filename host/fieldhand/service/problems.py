@@ -42,6 +42,7 @@ ANSWERS: tuple[tuple[type[errors.FieldhandError], int], ...] = (
     (errors.FieldhandError, 400),
 )
 RETRY_AFTER_S = 5
+AWAY = "the database is of no use at present; the log says why"
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def install(app: FastAPI) -> None:
             # Where the database is, is nobody's business outside. That it is silent is told once.
             if not isinstance(error, Silent):
                 _log.warning("%s %s: %s", request.scope.get("method", "-"), request.url.path, error)
-            return problem(status, "the database does not answer; the log says why", headers)
+            return problem(status, AWAY, headers)
         return problem(status, str(error), headers)
 
 
