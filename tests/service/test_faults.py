@@ -187,22 +187,16 @@ def background(call, *arguments) -> Future:
 def test_a_broker_that_is_killed_under_load(own_mosquitto: Mosquitto, tmp_path):
     with serve_with(tmp_path, own_mosquitto) as serve:
         publisher = Publisher(own_mosquitto.port)
-        for _ in range(2):
-            so_far = len(publisher.sent)
-            until(lambda more=so_far: len(publisher.sent) > more + 100)
-            own_mosquitto.kill()
-            until(lambda: serve.try_get("/readyz")[0] == 503)
-            own_mosquitto.start()
-            until(lambda: serve.try_get("/readyz")[0] == 200)
+        until(lambda: len(publisher.sent) > 100)
+        own_mosquitto.kill()
+        until(lambda: serve.try_get("/readyz")[0] == 503)
+        own_mosquitto.start()
+        until(lambda: serve.try_get("/readyz")[0] == 200)
         publisher.stop()
         everything_is_stored(serve, publisher)
         told = [text for text in messages(serve) if text.startswith("fieldhand-service: ")]
-        assert [
-            re.sub(r".*(trying again|connected again after).*", r"\1", text) for text in told
-        ] == [
-            "trying again",
-            "connected again after",
-        ] * 2
+        assert len(told) == 2 and told[0].endswith("trying again"), told
+        assert re.search(r": connected again after \d+ s$", told[1])
         assert serve.stop() == 0
         assert "Traceback" not in serve.log
 
