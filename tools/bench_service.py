@@ -43,12 +43,12 @@ from service_load import pool_values
 
 from fieldhand import dialects
 from fieldhand.connection import BrokerAddress
-from fieldhand.service.hub import Hub
-from fieldhand.service.ingest import Worker
+from fieldhand.service.ingest.workers import Worker
+from fieldhand.service.ingest.writer import NodeTable, Writer
+from fieldhand.service.live.hub import Hub
 from fieldhand.service.settings import load as load_settings
 from fieldhand.service.store import readings, schema
 from fieldhand.service.store.database import Database
-from fieldhand.service.writer import NodeTable, Writer
 
 NODES = 100
 FLAT_NODES = 1_000

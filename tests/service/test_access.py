@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from fieldhand.service import access as access_module
-from fieldhand.service import accounts, credentials, guard, settings
-from fieldhand.service.access import Access, Unguarded, is_loopback, network_of
-from fieldhand.service.app import create_app
-from fieldhand.service.hub import LiveEvent
-from fieldhand.service.ratelimit import RateLimit
+from fieldhand.service import settings
+from fieldhand.service.access import access as access_module
+from fieldhand.service.access import accounts, credentials
+from fieldhand.service.access.access import Access, Unguarded, is_loopback, network_of
+from fieldhand.service.access.ratelimit import RateLimit
+from fieldhand.service.api import guard
+from fieldhand.service.api.app import create_app
+from fieldhand.service.live.hub import LiveEvent
 from fieldhand.service.service import Service
 from fieldhand.service.store import access as store
 from fieldhand.service.store import schema

@@ -4,11 +4,12 @@ import math
 
 import pytest
 
+from fieldhand.service import farm
 from fieldhand.service.agronomy import atmosphere as air
-from fieldhand.service.agronomy import disease, farm, nutrients, radiation, soilwater, weather
+from fieldhand.service.agronomy import disease, nutrients, radiation, soilwater, weather
 from fieldhand.service.agronomy.analysis import Farm, analyse
 from fieldhand.service.agronomy.et0 import penman_monteith
-from fieldhand.service.agronomy.farm import FarmSettings
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S, Span
 
 # 6 July 2026, 12:00 UTC: the 24 hours before it have their middle in day 187, as example 18 of

@@ -11,8 +11,8 @@ from websockets.sync.client import connect
 
 from fieldhand.received import NodeKey
 from fieldhand.service.agronomy import observing
-from fieldhand.service.app import create_app
-from fieldhand.service.deps import LOCAL, current_caller
+from fieldhand.service.api.app import create_app
+from fieldhand.service.api.deps import LOCAL, current_caller
 from fieldhand.service.service import Service
 from fieldhand.service.settings import load
 from fieldhand.service.store import nodes

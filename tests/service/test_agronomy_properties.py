@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fieldhand.service.agronomy import weather
 from fieldhand.service.agronomy.analysis import Farm, analyse
-from fieldhand.service.agronomy.farm import FIELD_CAPACITY, WILTING_POINT, FarmSettings
+from fieldhand.service.farm import FIELD_CAPACITY, WILTING_POINT, FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S, Span
 
 

@@ -13,8 +13,8 @@ from fieldhand.cli import main as run
 from fieldhand.received import NodeKey
 from fieldhand.service.agronomy import evaporation, forecast, training
 from fieldhand.service.agronomy.analysis import Farm, analyse
-from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, ModelFileError
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.store import agronomy as store
 from fieldhand.service.store import nodes, readings, schema
 from fieldhand.service.store.agronomy import HOUR_S

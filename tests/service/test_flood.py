@@ -1,6 +1,6 @@
 """What one node may send, and how its excess is counted and said; the clock is given."""
 
-from fieldhand.service.flood import MAX_BUCKETS, OVER_S, Flood
+from fieldhand.service.ingest.flood import MAX_BUCKETS, OVER_S, Flood
 
 
 def said(flood: Flood, count: int, now: float) -> list[int]:

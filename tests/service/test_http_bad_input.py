@@ -10,8 +10,9 @@ from fastapi.testclient import TestClient
 from service.running import serving
 from service.web import part
 
-from fieldhand.service import guard, settings
-from fieldhand.service.app import create_app
+from fieldhand.service import settings
+from fieldhand.service.api import guard
+from fieldhand.service.api.app import create_app
 from fieldhand.service.service import Service
 from fieldhand.service.store import nodes
 from fieldhand.service.store.database import Database

@@ -8,7 +8,7 @@ from service.web import part
 
 from fieldhand.records import Status
 from fieldhand.service import settings
-from fieldhand.service.app import create_app
+from fieldhand.service.api.app import create_app
 from fieldhand.service.service import Service
 from fieldhand.service.store import deadletters, events, nodes, readings, schema
 

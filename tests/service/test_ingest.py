@@ -15,14 +15,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from fieldhand import dialects
 from fieldhand.broker import Broker
 from fieldhand.connection import BrokerAddress
-from fieldhand.service import flood, sharing
 from fieldhand.service import settings as settings_module
 from fieldhand.service.arrivals import Message
-from fieldhand.service.hub import Hub
-from fieldhand.service.ingest import Ingest
+from fieldhand.service.ingest import flood, sharing
+from fieldhand.service.ingest.workers import Ingest
+from fieldhand.service.ingest.writer import NodeTable, Writer
+from fieldhand.service.live.hub import Hub
 from fieldhand.service.store import deadletters, events, nodes, readings
 from fieldhand.service.store.database import Database
-from fieldhand.service.writer import NodeTable, Writer
 
 WAIT_S = 20.0
 

@@ -145,8 +145,8 @@ DIES = """
 import os, signal, sys, time
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import settings
-from fieldhand.service.hub import Hub
-from fieldhand.service.ingest import Ingest
+from fieldhand.service.live.hub import Hub
+from fieldhand.service.ingest.workers import Ingest
 from fieldhand.service.store.database import Database
 
 class Dies:

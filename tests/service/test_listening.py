@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from fieldhand.service import server
+from fieldhand.service.api import server
 
 
 def test_an_answer_is_written_at_once():

@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from fieldhand.records import Provenance, Reading, Status
-from fieldhand.service import streams
-from fieldhand.service.hub import RESUME_EVENTS, Hub, LiveEvent
+from fieldhand.service.api import streams
+from fieldhand.service.live.hub import RESUME_EVENTS, Hub, LiveEvent
+from fieldhand.service.live.wire import document, plantnanny
 from fieldhand.service.store.nodes import NodeRow
-from fieldhand.service.wire import document, plantnanny
 
 # Payloads of the seed documents.
 PLANT = {

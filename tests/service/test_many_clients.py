@@ -11,7 +11,7 @@ from service.running import WAIT_S, Serve, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fieldhand.service import streams
+from fieldhand.service.api import streams
 
 CLIENTS = 300
 PATH = "/live?kind=reading&state=false"

@@ -7,10 +7,10 @@ import pytest
 from fieldhand.records import Alert
 from fieldhand.service import settings
 from fieldhand.service.arrivals import Message
-from fieldhand.service.hub import Hub
+from fieldhand.service.ingest.writer import NodeTable, Writer
+from fieldhand.service.live.hub import Hub
 from fieldhand.service.moments import credible, moment
 from fieldhand.service.store import arrived, events, nodes, readings, retention, schema, series
-from fieldhand.service.writer import NodeTable, Writer
 
 # 2026-11-21T13:00:00Z, a full hour.
 NOW = 1_795_266_000

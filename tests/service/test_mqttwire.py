@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldhand.service import mqttwire
-from fieldhand.service.mqttwire import Packet, Parser, ProtocolError
+from fieldhand.service.ingest import mqttwire
+from fieldhand.service.ingest.mqttwire import Packet, Parser, ProtocolError
 
 # PUBLISH, DUP 1, QoS 1, retain 0 [3.3.1]; topic "a/b", packet id 10 [figure 3.10]
 DUP = bytes([0x3A, 0x0A, 0, 3, 0x61, 0x2F, 0x62, 0, 10]) + b"hey"

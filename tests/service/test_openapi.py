@@ -24,8 +24,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from service.web import token
 
-from fieldhand.service import accounts, deps, openapi, settings
-from fieldhand.service.app import create_app
+from fieldhand.service import settings
+from fieldhand.service.access import accounts
+from fieldhand.service.api import deps, openapi
+from fieldhand.service.api.app import create_app
 from fieldhand.service.service import Service
 from fieldhand.service.store import deadletters, events, nodes, readings, schema
 

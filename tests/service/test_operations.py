@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from fieldhand.client import Fleet
 from fieldhand.records import Status
 from fieldhand.service import logs
-from fieldhand.service.app import create_app
+from fieldhand.service.api.app import create_app
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.metrics import Latency
 from fieldhand.service.service import Service

@@ -16,7 +16,7 @@ from service import chromium
 from service.running import WAIT_S, Serve, serving
 
 from fieldhand.records import Status
-from fieldhand.service import accounts
+from fieldhand.service.access import accounts
 from fieldhand.service.store import nodes
 from fieldhand.service.store.database import Database
 from fieldhand.sim import Simulator

@@ -21,8 +21,10 @@ from service.web import Answer, Web, part, token
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from fieldhand.service import accounts, deps, openapi, settings
-from fieldhand.service.app import create_app
+from fieldhand.service import settings
+from fieldhand.service.access import accounts
+from fieldhand.service.api import deps, openapi
+from fieldhand.service.api.app import create_app
 from fieldhand.service.service import Service
 from fieldhand.service.store.database import Database
 

@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from fieldhand.service import accounts
+from fieldhand.service.access import accounts
 from fieldhand.service.store.database import Database
 
 TIMEOUT_S = 20.0

@@ -187,9 +187,10 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circle(arrows()) == []
 
 
-def test_no_sub_packages_import_each_other_in_a_circle():
+@pytest.mark.parametrize("depth", [2, 3])
+def test_no_sub_packages_import_each_other_in_a_circle(depth):
     def sub_package(module: str) -> str:
-        return ".".join(module.split(".")[:2])
+        return ".".join(module.split(".")[:depth])
 
     assert circle((sub_package(one), sub_package(other)) for one, other in arrows()) == []
 

@@ -91,7 +91,8 @@ def serve(
     stand in the fleet file's [service] table or in the environment as FIELDHAND_SERVICE_NAME.
     """
     need_service()
-    from fieldhand.service import logs, server, settings
+    from fieldhand.service import logs, settings
+    from fieldhand.service.api import server
     from fieldhand.service.service import Service
 
     if broker is not None and broker_port is not None:

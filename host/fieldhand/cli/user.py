@@ -78,7 +78,7 @@ def add_user(
 ) -> None:
     """Add a person. The password is asked for, or read from stdin."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         with opened.reading() as connection:
             accounts.check_organisation(connection, org)
@@ -123,7 +123,7 @@ def list_users(file: Path | None, database: str | None, as_json: bool) -> None:
 def remove_user(name: str, file: Path | None, database: str | None) -> None:
     """Remove a person, who is logged out everywhere."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         accounts.remove_person(opened, name)
     note(f"removed {name}")
@@ -136,7 +136,7 @@ def remove_user(name: str, file: Path | None, database: str | None) -> None:
 def change_password(name: str, file: Path | None, database: str | None) -> None:
     """Change a person's password: asked for, or read from stdin. Logs them out everywhere."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         with opened.reading() as connection:
             accounts.check_person(connection, name)
@@ -172,7 +172,7 @@ def add_token(
 ) -> None:
     """Make a token and print it, this once: it is not kept."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         with opened.writing() as connection:
             secret, made = accounts.make_token(connection, name, scope, org, days)
@@ -220,7 +220,7 @@ def list_tokens(file: Path | None, database: str | None, as_json: bool) -> None:
 def revoke_token(id: int, file: Path | None, database: str | None) -> None:
     """Revoke the token of this number: it opens nothing any more."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         with opened.writing() as connection:
             accounts.revoke_token(connection, id)
@@ -243,7 +243,7 @@ def organisation() -> None:
 def add_organisation(word: str, name: str | None, file: Path | None, database: str | None) -> None:
     """Add an organisation, so that people and tokens can be of it."""
     with open_database(file, database) as opened:
-        from fieldhand.service import accounts
+        from fieldhand.service.access import accounts
 
         accounts.add_organisation(opened, word, name)
     note(f"added {word}")

@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 from fieldhand.service.arrivals import Arrival
 
 if TYPE_CHECKING:
-    from fieldhand.service.connections import Limits
+    from fieldhand.service.api.connections import Limits
     from fieldhand.service.service import Service
 
 # Upper bounds, in seconds, of the classes of the latency.

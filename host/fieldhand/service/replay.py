@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from fieldhand.records import Status
-from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Message
-from fieldhand.service.hub import Hub
+from fieldhand.service.commands.answering import Answering
+from fieldhand.service.ingest.writer import NodeTable, Prepared, Writer
+from fieldhand.service.live.hub import Hub
 from fieldhand.service.settings import load
 from fieldhand.service.store import deadletters, nodes
 from fieldhand.service.store.database import Database
 from fieldhand.service.store.deadletters import DeadLetter
 from fieldhand.service.store.nodes import NodeRow
-from fieldhand.service.writer import NodeTable, Prepared, Writer
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ from fieldhand.broker import Broker
 from fieldhand.broker.stats import BrokerStats
 from fieldhand.connection import BrokerAddress, Connection
 from fieldhand.errors import ConfigError
-from fieldhand.service.access import Access
+from fieldhand.service.access.access import Access
 from fieldhand.service.agronomy.observing import models_folder
 from fieldhand.service.agronomy.part import Agronomy
-from fieldhand.service.answering import Answering
 from fieldhand.service.arrivals import Hook
-from fieldhand.service.commands import Commands
-from fieldhand.service.guards import Winds
+from fieldhand.service.commands.answering import Answering
+from fieldhand.service.commands.guards import Winds
+from fieldhand.service.commands.lifecycle import Commands
 from fieldhand.service.housekeeping import Housekeeping
-from fieldhand.service.hub import Hub
-from fieldhand.service.ingest import Ingest
+from fieldhand.service.ingest.workers import Ingest
+from fieldhand.service.live.hub import Hub
 from fieldhand.service.logs import Journal
 from fieldhand.service.metrics import Metrics
 from fieldhand.service.pulse import Pulse

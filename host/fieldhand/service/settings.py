@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.errors import ConfigError, did_you_mean
-from fieldhand.service.agronomy.farm import FarmSettings
+from fieldhand.service.farm import FarmSettings
 
 PREFIX = "FIELDHAND_SERVICE_"
 DATABASE_NAME = "service.db"

@@ -8,7 +8,7 @@ from mosquitto import Mosquitto
 from postgres import Postgres
 from service.commands.desk import Desk
 
-from fieldhand.service import commands as commands_module
+from fieldhand.service.commands import lifecycle as commands_module
 from fieldhand.service.store import schema
 
 

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import settings
-from fieldhand.service.app import create_app
-from fieldhand.service.deps import LOCAL, current_caller
+from fieldhand.service.api.app import create_app
+from fieldhand.service.api.deps import LOCAL, current_caller
 from fieldhand.service.service import Service
 from fieldhand.service.store import nodes, schema
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from service.commands.desk import Desk
 
-from fieldhand.service.deps import Caller
+from fieldhand.service.api.deps import Caller
 
 
 def test_the_solar_documents_command(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from service.commands.desk import (
     Desk,
 )
 
-from fieldhand.service.deps import Caller
+from fieldhand.service.api.deps import Caller
 from fieldhand.service.store import commands as store
 from fieldhand.service.store import nodes, retention, schema
 from fieldhand.service.store.commands import CommandRow

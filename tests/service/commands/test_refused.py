@@ -8,8 +8,8 @@ import pytest
 from mosquitto import Mosquitto
 from service.commands.desk import PLANT, WAIT_S, Desk
 
-from fieldhand.service import commands as commands_module
-from fieldhand.service.deps import Caller
+from fieldhand.service.api.deps import Caller
+from fieldhand.service.commands import lifecycle as commands_module
 from fieldhand.service.store import nodes
 
 

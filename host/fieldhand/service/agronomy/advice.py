@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fieldhand.service.agronomy import farm, nutrients
-from fieldhand.service.agronomy.farm import FarmSettings
+from fieldhand.service import farm
+from fieldhand.service.agronomy import nutrients
 from fieldhand.service.agronomy.results import Recommendation, Result
+from fieldhand.service.farm import FarmSettings
 
 Results = Mapping[str, Result]
 # The nutrients that a fertilizer of N, P and K brings.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fieldhand.service import farm
 from fieldhand.service.agronomy import (
     disease,
     evaporation,
-    farm,
     forecast,
     nutrients,
     soilwater,
@@ -16,7 +16,6 @@ from fieldhand.service.agronomy import (
     weather,
 )
 from fieldhand.service.agronomy.advice import recommend
-from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, Way
 from fieldhand.service.agronomy.results import (
     Analysis,
@@ -29,7 +28,8 @@ from fieldhand.service.agronomy.results import (
     result,
 )
 from fieldhand.service.agronomy.weather import Hours
-from fieldhand.service.guards import WIND_LIMIT_KMH
+from fieldhand.service.commands.guards import WIND_LIMIT_KMH
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S
 from fieldproto.timestamps import format_utc
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fieldhand.service import farm
 from fieldhand.service.agronomy import atmosphere as air
-from fieldhand.service.agronomy import et0, farm, radiation
-from fieldhand.service.agronomy.farm import FarmSettings
+from fieldhand.service.agronomy import et0, radiation
 from fieldhand.service.agronomy.results import (
     Input,
     Result,
@@ -16,6 +16,7 @@ from fieldhand.service.agronomy.results import (
 )
 from fieldhand.service.agronomy.results import result as result_of
 from fieldhand.service.agronomy.weather import DAY_HOURS, Day
+from fieldhand.service.farm import FarmSettings
 
 METHOD = "FAO-56 Penman-Monteith, eq. 6, over the last 24 hours"
 NO_LATITUDE = "latitude is not set: [service.agronomy] of the fleet file"

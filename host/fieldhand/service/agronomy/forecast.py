@@ -19,10 +19,11 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from fieldhand.errors import FieldhandError
-from fieldhand.service.agronomy import evaporation, farm, radiation, soilwater, vpd, weather
-from fieldhand.service.agronomy.farm import FarmSettings
+from fieldhand.service import farm
+from fieldhand.service.agronomy import evaporation, radiation, soilwater, vpd, weather
 from fieldhand.service.agronomy.results import Error
 from fieldhand.service.agronomy.weather import Hours
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S
 
 FORMAT = 1

@@ -8,11 +8,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from fieldhand.errors import FieldhandError
-from fieldhand.service import guards
-from fieldhand.service.agronomy import farm, forecast, weather
+from fieldhand.service import farm
+from fieldhand.service.agronomy import forecast, weather
 from fieldhand.service.agronomy.analysis import Farm
-from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.weather import Hours
+from fieldhand.service.commands import guards
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.settings import ServiceSettings, default_database
 from fieldhand.service.store import agronomy as store
 from fieldhand.service.store.database import Database

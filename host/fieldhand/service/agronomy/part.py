@@ -26,8 +26,8 @@ from fieldhand.service.agronomy.analysis import analyse
 from fieldhand.service.agronomy.observing import DIALECT
 from fieldhand.service.agronomy.results import Analysis
 from fieldhand.service.arrivals import Arrival
-from fieldhand.service.guards import Winds
-from fieldhand.service.hub import Hub, LiveEvent
+from fieldhand.service.commands.guards import Winds
+from fieldhand.service.live.hub import Hub, LiveEvent
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import readings
 from fieldhand.service.store.agronomy import HOUR_S, Span

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fieldhand.service.agronomy import evaporation, forecast, weather
-from fieldhand.service.agronomy.farm import FarmSettings
 from fieldhand.service.agronomy.forecast import Model, Way
 from fieldhand.service.agronomy.results import Error
 from fieldhand.service.agronomy.weather import Hours
+from fieldhand.service.farm import FarmSettings
 from fieldhand.service.store.agronomy import HOUR_S
 from fieldproto.timestamps import format_utc
 

@@ -1,0 +1,1 @@
+"""People, tokens and organisations: who may come in, and what they may see."""

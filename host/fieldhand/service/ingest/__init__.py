@@ -1,0 +1,1 @@
+"""MQTT to the database: receive, read, store, and only then acknowledge."""

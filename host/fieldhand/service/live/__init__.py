@@ -1,0 +1,1 @@
+"""What comes in, to whoever listens: Server-Sent Events and WebSockets."""
