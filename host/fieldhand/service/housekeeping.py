@@ -11,6 +11,8 @@ from fieldhand.service.store import retention
 from fieldhand.service.store.database import Database, StoreError
 
 JOIN_S = 30.0
+# At least so long nothing is down-sampled after each step, and half of the time: the ingest stores.
+REST_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ class Housekeeping:
     def once(self) -> None:
         """One run. Raises StoreError."""
         settings, day = self._settings, retention.DAY_S
-        retention.roll_up(self._database)
+        # Whoever waits for the lock of SQLite looks for it every tenth of a second, at the latest.
+        retention.roll_up(self._database, lambda took: self._stop.wait(max(took, REST_S)))
         gone = retention.forget(
             self._database,
             readings_s=settings.keep_readings_days * day,

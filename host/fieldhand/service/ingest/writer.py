@@ -167,6 +167,7 @@ class Writer:
         batch = _Batch(prepared.letters)
         kept = dict(self._kept) if self._settings.store_every else self._kept
         with self._database.writing() as connection:
+            readings.storing(connection, self._database)
             for message, found in prepared.found:
                 self._place(connection, message, found, batch, kept)
             self._insert(connection, batch)

@@ -15,6 +15,12 @@ from fieldhand.service.store.database import Database
 
 # What one question may bring back.
 MAX_ROWS = 100_000
+# How long `last_stored` waits for transactions that store readings; new ones wait behind it.
+STORED_WAIT_S = 2
+
+_LOCK = 7245002  # any number that no other advisory lock of this database has
+_STORING = sa.text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
+_STORED = sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 class Key(NamedTuple):
@@ -69,6 +75,27 @@ def row_of(node_id: int, key: Key, reading: Reading) -> dict[str, Any]:
         "quantities": dict(reading.quantities),
         "attributes": dict(reading.attributes) or None,
     }
+
+
+def storing(connection: sa.Connection, database: Database) -> None:
+    """To be called before the readings of a transaction: `last_stored` waits for its end.
+
+    PostgreSQL numbers a row when it is inserted, not when it is committed.
+    """
+    if not database.sqlite:
+        connection.execute(_STORING)
+
+
+def last_stored(connection: sa.Connection, database: Database) -> int:
+    """The number of the last reading; no other will ever appear below it. 0: there is none.
+
+    In a transaction of its own that writes. Raises StoreError where another does not end.
+    """
+    if not database.sqlite:
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{STORED_WAIT_S:g}s'"))
+        connection.execute(_STORED)
+    last = connection.execute(sa.select(sa.func.max(schema.reading.c.id))).scalar()
+    return int(last or 0)
 
 
 def insert(

@@ -158,8 +158,10 @@ reading = Table(
     Column("attributes", _Json),
     UniqueConstraint("node_id", "boot", "seq"),
     Index("ix_reading_node_id_at", "node_id", "at"),
-    # Retention and rollups go by when a reading came in: late ones too are found.
+    # Retention goes by when a reading came in.
     Index("ix_reading_received", "received"),
+    # A number is not given again: the rollups go by it.
+    sqlite_autoincrement=True,
 )
 
 # Alerts and what happened on a node. `name` is an alert's severity, an event's word.

@@ -213,6 +213,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reading")),
         sa.UniqueConstraint("node_id", "boot", "seq", name=op.f("uq_reading_node_id_boot_seq")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_reading_node_id_at", "reading", ["node_id", "at"], unique=False)
     op.create_index("ix_reading_received", "reading", ["received"], unique=False)
