@@ -12,7 +12,7 @@ import time
 from typing import Any, NamedTuple
 
 from mosquitto import Mosquitto
-from service_load import BROKER_LINES, DRAIN_S, Load, Memory, Served, kept, memory, serving
+from service_load import BROKER_LINES, Load, Memory, Served, kept, memory, serving
 
 SAMPLE_S = 10.0
 ROW_S = 600.0
@@ -71,7 +71,8 @@ def measure(hours: float, nodes: int, rate: float, database: str = "") -> dict[s
             while (at := time.monotonic() - started) < hours * 3600:
                 samples.append(Sample(at, memory(served.pid), load.sent))
                 print(
-                    f"{at:7.0f} s {samples[-1].memory.total:7.1f} MB {load.sent:9} sent",
+                    f"{at:7.0f} s {samples[-1].memory.total:7.1f} MB {load.sent:9} sent"
+                    f" {served.stored():9} stored",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -119,7 +120,7 @@ def show(found: dict[str, Any]) -> None:
         f"{found['nodes_known']} of {found['nodes']} nodes known, "
         f"{found['rate']:g} readings a second for {found['seconds']} s: "
         f"{found['sent']} sent, {found['accepted']} accepted, {found['stored']} stored, "
-        f"{found['lost']} lost, {found['doubled']} doubled (waited up to {DRAIN_S:g} s at the end)"
+        f"{found['lost']} lost, {found['doubled']} doubled"
     )
     print(f"  before the first reading {found['empty_mb']:8.1f} MB")
     for at, mb in found["mb"]:

@@ -141,6 +141,6 @@ def show(found: list[dict[str, Any]]) -> None:
         for name, value in one.items():
             print(f"  {name.replace('_', ' '):22} {value}")
         print(
-            f"  (the load went on for {AFTER_S:g} s after it; a reading not stored within "
-            f"{DRAIN_S:g} s would count as lost)"
+            f"  (the load went on for {AFTER_S:g} s after it; what is missing when nothing more "
+            f"came for {DRAIN_S:g} s counts as lost)"
         )

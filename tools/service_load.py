@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from fieldhand.service.store import readings, schema
 from fieldhand.service.store.database import Database, StoreError
 
 WAIT_S = 60.0
-# A reading that was accepted is stored within this, or it counts as lost.
+# What was accepted counts as lost when nothing more has been stored for so long.
 DRAIN_S = 300.0
 # The publisher looks at the clock so often, and then sends what is due.
 TICK_S = 0.05
 # A commit may take 500 messages; Mosquitto sends 20 unacknowledged ones by default.
 BROKER_LINES = ("max_inflight_messages 0",)
+STORED = re.compile(r'^fieldhand_stored_total\{kind="reading"\} (\S+)', re.MULTILINE)
 CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x00\x00\x04load"
 PUBACK = 0x40
 
@@ -69,6 +71,12 @@ class Served(NamedTuple):
     def get(self, path: str) -> Any:
         with urlopen(self.url + path, timeout=WAIT_S) as answer:
             return json.load(answer)
+
+    def stored(self) -> int:
+        """Readings that have been stored since it started."""
+        with urlopen(f"{self.url}/metrics", timeout=WAIT_S) as answer:
+            found = STORED.search(answer.read().decode())
+        return int(float(found[1])) if found else 0
 
 
 @contextlib.contextmanager
@@ -188,7 +196,10 @@ def kept(load: Load, url: str) -> Kept:
     database = Database(url)
     deadline = time.monotonic() + DRAIN_S
     try:
-        while time.monotonic() < deadline and rows(database) < load.accepted:
+        before = -1
+        while time.monotonic() < deadline and (there := rows(database)) < load.accepted:
+            if there > before:
+                before, deadline = there, time.monotonic() + DRAIN_S
             time.sleep(1.0)
         column = schema.reading.c
         query = sa.select(sa.func.count(), sa.func.count(column.seq.distinct()))
