@@ -225,7 +225,7 @@ def test_a_replayed_status_is_the_state_of_a_node_only_if_none_came_since(run, d
     assert state(database, node) == "offline"
     with database.reading() as connection:
         assert nodes.get(connection, node.id).last_heard == 500.0
-        assert [row["name"] for row in events.history(connection, node.id)] == ["run"]
+        assert [row["name"] for _, row in events.history(connection, node_id=node.id)] == ["run"]
 
 
 def asked(database, node, id, created, **values):

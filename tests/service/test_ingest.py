@@ -23,6 +23,7 @@ from fieldhand.service.ingest.writer import NodeTable, Writer
 from fieldhand.service.live.hub import Hub
 from fieldhand.service.store import deadletters, events, nodes, readings
 from fieldhand.service.store.database import Database
+from fieldhand.service.store.window import Window
 
 WAIT_S = 20.0
 
@@ -84,7 +85,7 @@ def packet(node, seq, dialect="plantnanny", **values):
 def seqs(database, name):
     with database.reading() as connection:
         (node,) = nodes.find(connection, name)
-        return [row["seq"] for row in readings.history(connection, node.id, limit=100_000)]
+        return [row["seq"] for row in readings.history(connection, node.id, Window(limit=100_000))]
 
 
 def letters(database):
@@ -340,7 +341,7 @@ def test_an_alert_without_time_or_number_comes_again(database):
         writer.write(writer.prepare([message]))
         with database.reading() as connection:
             (node,) = nodes.find(connection, "g1")
-            return len(events.history(connection, node.id))
+            return len(events.history(connection, node_id=node.id))
 
     assert [came(1000.0), came(1010.0), came(1020.0, dup=True), came(1030.0)] == [1, 2, 2, 3]
 

@@ -126,4 +126,7 @@ def test_events_too(database):
             alert = Alert("g1", "plantnanny", "info", "m", None, None, None, time, received)
             row = events.row_of(node.id, readings.Key("a", seq), alert)
             readings.insert(connection, database, schema.event, [row], events.KEY)
-        assert [row["at"] for row in events.history(connection, node.id)] == [NOW + 5, NOW + 1]
+        assert [row["at"] for _, row in events.history(connection, node_id=node.id)] == [
+            NOW + 5,
+            NOW + 1,
+        ]

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from fieldhand.records import Provenance, Reading
 from fieldhand.service.store import deadletters, nodes, readings, retention, schema
@@ -35,11 +36,13 @@ def store(database, node, *rows):
 
 
 def rolled(database, table, node, quantity=None):
+    query = sa.select(table).where(table.c.node_id == node.id)
     with database.reading() as connection:
-        rows = readings.rollups(connection, table, node.id, quantity, 0, 2e9)
+        rows = connection.execute(query.order_by(table.c.quantity, table.c.start)).all()
     return [
-        (row["quantity"], row["start"] - HOUR, row["n"], row["min"], row["mean"], row["max"])
+        (row.quantity, row.start - HOUR, row.n, row.min, row.mean, row.max)
         for row in rows
+        if quantity in (None, row.quantity)
     ]
 
 

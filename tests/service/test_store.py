@@ -13,6 +13,7 @@ from fieldhand.service.store import database as database_module
 from fieldhand.service.store import deadletters, nodes, readings, schema
 from fieldhand.service.store.database import Database, StoreError
 from fieldhand.service.store.readings import Key
+from fieldhand.service.store.window import Window
 
 
 def reading(seq, time, at=1000.0, **quantities):
@@ -121,12 +122,12 @@ def test_history_by_the_nodes_own_time_and_page_by_page(database):
     with database.reading() as connection:
         found = readings.history(connection, g1.id)
         assert [row["seq"] for row in found] == [1, 3, 4, 2]
-        newest = readings.history(connection, g1.id, newest_first=True, limit=2)
+        newest = readings.history(connection, g1.id, Window(limit=2), newest_first=True)
         assert [row["seq"] for row in newest] == [2, 4]
         place = (newest[-1]["at"], newest[-1]["id"])
-        rest = readings.history(connection, g1.id, newest_first=True, after=place)
+        rest = readings.history(connection, g1.id, Window(place=place), newest_first=True)
         assert [row["seq"] for row in rest] == [3, 1]
-        some = readings.history(connection, g1.id, since=110, until=130)
+        some = readings.history(connection, g1.id, Window(110, 130))
         assert [row["seq"] for row in some] == [3, 4]
         assert readings.latest(connection, [g1.id])[g1.id]["seq"] == 2
         assert found[0]["quantities"] == {"air_temperature": 20.5}

@@ -20,11 +20,12 @@ from fieldhand.service.arrivals import Arrival
 from fieldhand.service.settings import ServiceSettings
 from fieldhand.service.store import readings
 from fieldhand.service.store.nodes import NodeRow
+from fieldhand.service.store.window import Window
 
 # The document's limit, in km/h.
 WIND_LIMIT_KMH = 20.0
 # Readings looked through for one with the wind in it: it is an optional field.
-LOOKED_THROUGH = 50
+LOOKED_THROUGH = Window(limit=50)
 QUANTITY = "wind_speed"
 
 
@@ -82,7 +83,7 @@ def _too_windy(
     connection: sa.Connection, settings: ServiceSettings, winds: Winds, node: NodeRow, now: float
 ) -> str | None:
     known = [winds.of(node)]
-    for row in readings.history(connection, node.id, limit=LOOKED_THROUGH, newest_first=True):
+    for row in readings.history(connection, node.id, LOOKED_THROUGH, newest_first=True):
         wind = row["quantities"].get(QUANTITY)
         # One whose clock is wrong may have waited on the node: it does not tell of the wind now.
         if wind is not None and moments.credible(row["time"], row["received"]):

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from fieldhand.records import Alert, NodeEvent
 from fieldhand.service import moments
 from fieldhand.service.store import schema
-from fieldhand.service.store.readings import MAX_ROWS, Key
+from fieldhand.service.store.readings import Key
+from fieldhand.service.store.window import FIRST_PAGE, Window
 
 KEY = ("node_id", "kind", "boot", "seq")
 
@@ -48,48 +49,16 @@ def row_of(node_id: int, key: Key, event: Alert | NodeEvent) -> dict[str, Any]:
 
 def history(
     connection: sa.Connection,
-    node_id: int,
-    *,
-    kind: str | None = None,
-    since: float | None = None,
-    until: float | None = None,
-    limit: int = 1000,
-) -> list[dict[str, Any]]:
-    """Alerts and events of a node, the newest first; `kind` is "alert" or "event"."""
-    table = schema.event
-    query = sa.select(table).where(table.c.node_id == node_id)
-    if kind is not None:
-        query = query.where(table.c.kind == kind)
-    if since is not None:
-        query = query.where(table.c.at >= since)
-    if until is not None:
-        query = query.where(table.c.at < until)
-    query = query.order_by(table.c.at.desc(), table.c.id.desc()).limit(min(limit, MAX_ROWS))
-    return [
-        {
-            name: value
-            for name, value in row._mapping.items()
-            if name not in ("boot", "seq") and value is not None
-        }
-        for row in connection.execute(query)
-    ]
-
-
-def listing(
-    connection: sa.Connection,
+    window: Window = FIRST_PAGE,
     *,
     org: str | None = None,
     node_id: int | None = None,
     kind: str | None = None,
     names: Sequence[str] | None = None,
-    since: float | None = None,
-    until: float | None = None,
-    before: tuple[float, int] | None = None,
-    limit: int = 1000,
 ) -> list[tuple[int, dict[str, Any]]]:
     """Of all nodes, of those of `org`, or of one: (node's number, event), the newest first.
 
-    `before` is the (at, id) of the last of the page before; `names` are severities or words.
+    `names` are severities or words.
     """
     table = schema.event
     query = sa.select(table)
@@ -102,15 +71,8 @@ def listing(
         query = query.where(table.c.kind == kind)
     if names is not None:
         query = query.where(table.c.name.in_(names))
-    if since is not None:
-        query = query.where(table.c.at >= since)
-    if until is not None:
-        query = query.where(table.c.at < until)
-    if before is not None:
-        place = sa.tuple_(table.c.at, table.c.id)
-        query = query.where(place < sa.tuple_(sa.literal(before[0]), sa.literal(before[1])))
-    query = query.order_by(table.c.at.desc(), table.c.id.desc()).limit(min(limit, MAX_ROWS))
-    return [(row.node_id, _event(row)) for row in connection.execute(query)]
+    found = connection.execute(window.of(query, table, newest_first=True))
+    return [(row.node_id, _event(row)) for row in found]
 
 
 def _event(row: Any) -> dict[str, Any]:

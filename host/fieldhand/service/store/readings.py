@@ -12,9 +12,8 @@ from fieldhand.records import Alert, NodeEvent, Reading, Reply
 from fieldhand.service import moments
 from fieldhand.service.store import schema
 from fieldhand.service.store.database import Database
+from fieldhand.service.store.window import FIRST_PAGE, Window
 
-# What one question may bring back.
-MAX_ROWS = 100_000
 # How long `last_stored` waits for transactions that store readings; new ones wait behind it.
 STORED_WAIT_S = 2
 
@@ -131,32 +130,13 @@ def insert(
 def history(
     connection: sa.Connection,
     node_id: int,
-    *,
-    since: float | None = None,
-    until: float | None = None,
-    after: tuple[float, int] | None = None,
-    limit: int = 1000,
+    window: Window = FIRST_PAGE,
     newest_first: bool = False,
 ) -> list[dict[str, Any]]:
-    """Readings of a node, ordered by (at, id); `since` <= at < `until`.
-
-    `after` is the (at, id) of the last row of the page before.
-    """
-    table = schema.reading
-    query = sa.select(table).where(table.c.node_id == node_id)
-    if since is not None:
-        query = query.where(table.c.at >= since)
-    if until is not None:
-        query = query.where(table.c.at < until)
-    place = sa.tuple_(table.c.at, table.c.id)
-    if newest_first:
-        query = query.order_by(table.c.at.desc(), table.c.id.desc())
-    else:
-        query = query.order_by(table.c.at, table.c.id)
-    if after is not None:
-        at = sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
-        query = query.where(place < at if newest_first else place > at)
-    return [_reading(row) for row in connection.execute(query.limit(min(limit, MAX_ROWS)))]
+    """Readings of a node."""
+    query = sa.select(schema.reading).where(schema.reading.c.node_id == node_id)
+    found = connection.execute(window.of(query, schema.reading, newest_first))
+    return [_reading(row) for row in found]
 
 
 def latest(connection: sa.Connection, node_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -172,25 +152,6 @@ def latest(connection: sa.Connection, node_ids: Sequence[int]) -> dict[int, dict
     wanted = sa.select(last).where(schema.node.c.id.in_(node_ids))
     rows = connection.execute(sa.select(table).where(table.c.id.in_(wanted)))
     return {row.node_id: _reading(row) for row in rows}
-
-
-def rollups(
-    connection: sa.Connection,
-    table: sa.Table,
-    node_id: int,
-    quantity: str | None,
-    since: float,
-    until: float,
-    limit: int = MAX_ROWS,
-) -> list[dict[str, Any]]:
-    """Rows of `schema.rollup_minute` or `schema.rollup_hour`, ordered by quantity and start."""
-    query = sa.select(table).where(
-        table.c.node_id == node_id, table.c.start >= since, table.c.start < until
-    )
-    if quantity is not None:
-        query = query.where(table.c.quantity == quantity)
-    query = query.order_by(table.c.quantity, table.c.start).limit(min(limit, MAX_ROWS))
-    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def count(connection: sa.Connection, node_id: int | None = None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from fieldhand.service.store import readings, schema
+from fieldhand.service.store.window import FIRST_PAGE, Place, Window
 
 TABLES = {"1m": schema.rollup_minute, "1h": schema.rollup_hour}
 
@@ -30,81 +31,58 @@ class Series:
         self.max.append(high)
 
 
-# Where a page ended: the time and, of readings, the number of its last.
-Place = tuple[float, int]
-
-
 def history(
     connection: sa.Connection,
     node_id: int,
     resolution: str,
-    *,
+    window: Window = FIRST_PAGE,
     quantities: Sequence[str] | None = None,
-    since: float | None = None,
-    until: float | None = None,
-    after: Place | None = None,
-    limit: int = 1000,
 ) -> tuple[dict[str, Series], Place | None]:
     """Quantity -> series, and where the next page begins (None: there is none).
 
-    `limit` counts readings, minutes or hours. `since` <= at < `until`.
+    The window's limit counts readings, minutes or hours.
     """
     if resolution == "raw":
-        return _raw(connection, node_id, quantities, since, until, after, limit)
-    return _rolled_up(
-        connection, TABLES[resolution], node_id, quantities, since, until, after, limit
-    )
+        return _raw(connection, node_id, window, quantities)
+    return _rolled_up(connection, node_id, TABLES[resolution], window, quantities)
 
 
 def _raw(
-    connection: sa.Connection,
-    node_id: int,
-    quantities: Sequence[str] | None,
-    since: float | None,
-    until: float | None,
-    after: Place | None,
-    limit: int,
+    connection: sa.Connection, node_id: int, window: Window, quantities: Sequence[str] | None
 ) -> tuple[dict[str, Series], Place | None]:
-    rows = readings.history(connection, node_id, since=since, until=until, after=after, limit=limit)
+    rows = readings.history(connection, node_id, window)
     found: dict[str, Series] = {}
     for row in rows:
         for name, value in row["quantities"].items():
             if value is not None and (quantities is None or name in quantities):
                 found.setdefault(name, Series()).add(row["at"], 1, value, value, value)
-    last = (rows[-1]["at"], rows[-1]["id"]) if len(rows) == limit else None
-    return found, last
+    return found, (rows[-1]["at"], rows[-1]["id"]) if len(rows) == window.limit else None
 
 
 def _rolled_up(
     connection: sa.Connection,
-    table: sa.Table,
     node_id: int,
+    table: sa.Table,
+    window: Window,
     quantities: Sequence[str] | None,
-    since: float | None,
-    until: float | None,
-    after: Place | None,
-    limit: int,
 ) -> tuple[dict[str, Series], Place | None]:
+    start = table.c.start
     wanted = [table.c.node_id == node_id]
     if quantities is not None:
         wanted.append(table.c.quantity.in_(quantities))
-    if since is not None:
-        wanted.append(table.c.start >= since)
-    if until is not None:
-        wanted.append(table.c.start < until)
-    if after is not None:
-        wanted.append(table.c.start > after[0])
-    starts = sa.select(table.c.start).where(*wanted).distinct().order_by(table.c.start).limit(limit)
-    times = [row.start for row in connection.execute(starts)]
+    if window.since is not None:
+        wanted.append(start >= window.since)
+    if window.until is not None:
+        wanted.append(start < window.until)
+    if window.place is not None:
+        wanted.append(start > window.place[0])
+    starts = sa.select(start).where(*wanted).distinct().order_by(start).limit(window.limit)
+    times = list(connection.execute(starts).scalars())
     if not times:
         return {}, None
-    query = (
-        sa.select(table)
-        .where(*wanted, table.c.start <= times[-1])
-        .order_by(table.c.quantity, table.c.start)
-    )
+    query = sa.select(table).where(*wanted, start <= times[-1]).order_by(table.c.quantity, start)
     found: dict[str, Series] = {}
     for row in connection.execute(query):
         series = found.setdefault(row.quantity, Series())
         series.add(float(row.start), row.n, row.min, row.mean, row.max)
-    return found, (float(times[-1]), 0) if len(times) == limit else None
+    return found, (float(times[-1]), 0) if len(times) == window.limit else None

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from fieldhand.service.api.deps import NO_NUL, NodeDep, ReadDb, Reader
-from fieldhand.service.api.routes.paging import RowsDep, cursor
+from fieldhand.service.api.routes.paging import WindowDep, cursor
 from fieldhand.service.store import events, nodes
 
 router = APIRouter(tags=["events"])
@@ -112,64 +112,55 @@ Names = Annotated[
 def list_events(
     caller: Reader,
     connection: ReadDb,
-    wanted: RowsDep,
+    window: WindowDep,
     kind: Kind = None,
     name: Names = None,
 ) -> EventPage:
     """Of the nodes one may see, the newest first, from `since` to before `until`."""
-    rows = events.listing(
+    rows = events.history(
         connection,
+        window,
         org=caller.org,
         kind=kind,
         names=name,
-        since=wanted.since,
-        until=wanted.until,
-        before=wanted.place,
-        limit=wanted.limit,
     )
-    return _page(connection, rows, wanted.limit)
+    return _page(connection, rows, window.limit)
 
 
 @router.get("/nodes/{node_id}/events", summary="A node's alerts and events")
 def node_events(
     node: NodeDep,
     connection: ReadDb,
-    wanted: RowsDep,
+    window: WindowDep,
     kind: Kind = None,
     name: Names = None,
 ) -> EventPage:
     """The newest first, from `since` to before `until`."""
-    rows = events.listing(
+    rows = events.history(
         connection,
+        window,
         node_id=node.id,
         kind=kind,
         names=name,
-        since=wanted.since,
-        until=wanted.until,
-        before=wanted.place,
-        limit=wanted.limit,
     )
-    return _page(connection, rows, wanted.limit)
+    return _page(connection, rows, window.limit)
 
 
 @router.get("/nodes/{node_id}/outages", summary="When a node was away")
 def node_outages(
     node: NodeDep,
     connection: ReadDb,
-    wanted: RowsDep,
+    window: WindowDep,
 ) -> OutagePage:
     """What the node says of its connection: each outage once it was over, the newest first."""
-    rows = events.listing(
+    rows = events.history(
         connection,
+        window,
         node_id=node.id,
         kind="event",
         names=[OUTAGE],
-        since=wanted.since,
-        until=wanted.until,
-        before=wanted.place,
-        limit=wanted.limit,
     )
-    return OutagePage(outages=[_outage(row) for _, row in rows], next=_next(rows, wanted.limit))
+    return OutagePage(outages=[_outage(row) for _, row in rows], next=_next(rows, window.limit))
 
 
 def _page(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from fieldhand.service.api.deps import NO_NUL, NodeDep, Operator, ReadDb, Reader, ServiceDep
-from fieldhand.service.api.routes.paging import RowsDep, cursor
+from fieldhand.service.api.routes.paging import WindowDep, cursor
 from fieldhand.service.service import Service
 from fieldhand.service.store import access, nodes, readings, series
 from fieldhand.service.store.nodes import NodeRow
@@ -255,20 +255,17 @@ def latest_reading(node: NodeDep, connection: ReadDb) -> ReadingOut | None:
 def list_readings(
     node: NodeDep,
     connection: ReadDb,
-    wanted: RowsDep,
+    window: WindowDep,
     order: Literal["oldest", "newest"] = "oldest",
 ) -> ReadingPage:
     """As they were sent, from `since` to before `until`."""
     rows = readings.history(
         connection,
         node.id,
-        since=wanted.since,
-        until=wanted.until,
-        after=wanted.place,
-        limit=wanted.limit,
+        window,
         newest_first=order == "newest",
     )
-    last = cursor((rows[-1]["at"], rows[-1]["id"])) if len(rows) == wanted.limit else None
+    last = cursor((rows[-1]["at"], rows[-1]["id"])) if len(rows) == window.limit else None
     return ReadingPage(readings=[ReadingOut(**row) for row in rows], next=last)
 
 
@@ -276,7 +273,7 @@ def list_readings(
 def quantity_history(
     node: NodeDep,
     connection: ReadDb,
-    wanted: RowsDep,
+    window: WindowDep,
     quantity: Quantities = None,
     resolution: Literal["raw", "1m", "1h"] = "raw",
 ) -> HistoryOut:
@@ -289,11 +286,8 @@ def quantity_history(
         connection,
         node.id,
         resolution,
-        quantities=quantity,
-        since=wanted.since,
-        until=wanted.until,
-        after=wanted.place,
-        limit=wanted.limit,
+        window,
+        quantity,
     )
     made = {
         name: SeriesOut(unit=UNITS.get(name), **vars(columns))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query
+
+from fieldhand.service.store.window import Place, Window
 
 MAX_PAGE = 10_000
 
@@ -25,26 +26,16 @@ Page = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows asked for: `since` <= at < `until`, `limit` of them after `place`, (at, id)."""
-
-    since: float | None
-    until: float | None
-    place: tuple[float, int] | None
-    limit: int
-
-
-def _rows(
+def _window(
     since: Seconds = None, until: Seconds = None, after: Page = None, limit: Limit = 1000
-) -> Rows:
-    return Rows(since, until, _place(after), limit)
+) -> Window:
+    return Window(since, until, _place(after), limit)
 
 
-RowsDep = Annotated[Rows, Depends(_rows)]
+WindowDep = Annotated[Window, Depends(_window)]
 
 
-def _place(page: str | None) -> tuple[float, int] | None:
+def _place(page: str | None) -> Place | None:
     """The (at, id) that `cursor` wrote."""
     if page is None:
         return None
