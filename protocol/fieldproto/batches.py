@@ -1,6 +1,6 @@
 """Several readings as a JSON list in one payload, where a dialect's document knows of it."""
 
-from . import decoding, encoding
+from . import encoding
 from .errors import MessageError
 from .messages import Packet
 
@@ -19,8 +19,11 @@ def encode(d, node, entries):
     return Packet(d.topic(message, node), payload, message.qos, message.retain)
 
 
-def decode(d, found, entries):
-    """All records, or MessageError with the index of the first bad one."""
+def decode(d, found, entries, decode_one):
+    """All records, or MessageError with the index of the first bad one.
+
+    `decode_one` is that of `decoding`, which loads this for the few payloads that are lists.
+    """
     name = found[0][0].name
     found = [pair for pair in found if pair[0].batch]
     if not found:
@@ -39,7 +42,7 @@ def decode(d, found, entries):
         if not isinstance(entries[i], dict):
             raise MessageError(d.name, message.name, at, "is not a JSON object")
         try:
-            records += decoding.decode_one(d, found, entries[i], None)
+            records += decode_one(d, found, entries[i], None)
         except MessageError as error:
             field = at + "." + error.field if error.field else at
             raise MessageError(d.name, error.message, field, error.reason) from None

@@ -1,9 +1,8 @@
 """The tables of node.json that make a node act by itself: dosing loops and schedules."""
 
-from .nodeconfig import MAX_RUN_S
 from .schema import Field as F
 from .schema import FieldError
-from .sections import sections
+from .sections import MAX_RUN_S, sections
 from .sensortypes import yields
 from .timestamps import minute_of_day
 

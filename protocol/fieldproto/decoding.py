@@ -32,7 +32,7 @@ def decode(
     if isinstance(obj, list) and receiver == "host":
         from . import batches
 
-        return batches.decode(d, found, obj)
+        return batches.decode(d, found, obj, decode_one)
     if not isinstance(obj, dict):
         raise MessageError(d.name, message.name, "", "is not a JSON object")
     return decode_one(d, found, obj, node)

@@ -3,12 +3,11 @@
 from .bands import check_band
 from .schema import Field as F
 from .schema import FieldError
-from .sections import section, sections
+from .sections import MAX_RUN_S, section, sections
 from .sensortypes import SensorConfigError, yields
 from .sensortypes import check as check_sensors
 
 VERSION = 1
-MAX_RUN_S = 86400  # a longer actuation is a mistake, not a plan
 
 FIELDS = (
     F("version", "int", required=True, lo=VERSION, hi=VERSION),

@@ -2,6 +2,8 @@
 
 from .schema import FieldError, read
 
+MAX_RUN_S = 86400  # a longer actuation is a mistake, not a plan
+
 
 def section(obj, fields):
     """A deep enough copy of `obj` without nulls and with defaults."""
