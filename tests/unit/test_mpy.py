@@ -17,8 +17,10 @@ PACKAGES = (paths.firmware() / "fieldnode", paths.protocol() / "fieldproto")
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache, as an installed Fieldhand has it."""
+    """An empty cache, as an installed Fieldhand has it, with the firmware of this checkout."""
+    firmware = paths.firmware()
     monkeypatch.setattr(paths, "checkout", lambda: None)
+    monkeypatch.setattr(paths, "firmware", lambda: firmware)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache/fieldhand/mpy"
 
