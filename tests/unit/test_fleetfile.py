@@ -8,6 +8,7 @@ import pytest
 
 from fieldhand import fleetfile
 from fieldhand.building import build
+from fieldhand.cli import main
 from fieldhand.errors import ConfigError
 from fieldhand.fleetfile import template
 
@@ -203,6 +204,29 @@ def test_what_is_no_fleet_file_at_all(tmp_path, content, expected):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=expected):
         fleetfile.load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[service]\nport = 8001\n", '[broker]\nhost = "b"\n[service]\n']
+)
+def test_a_servers_file_needs_no_node_and_a_fleets_does(tmp_path, text):
+    path = tmp_path / "fleet.toml"
+    path.write_text(text)
+    file = fleetfile.load(path, need_nodes=False)
+    assert not file.nodes and dict(file.service) == tomllib.loads(text).get("service", {})
+    with pytest.raises(ConfigError, match=r"no node: write a table \[node.NAME\]"):
+        fleetfile.load(path)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("monitor", 4), ("user list", 1), ("flash a", 2), ("node list", 2), ("build a", 2)],
+)
+def test_only_what_is_about_nodes_asks_for_one(tmp_path, monkeypatch, capsys, command, code):
+    (tmp_path / "fleet.toml").write_text("[broker]\nport = 1\n[service]\nport = 8001\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == code
+    assert ("no node" in capsys.readouterr().err) == (code == 2)
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):

@@ -67,14 +67,19 @@ def _parse_broker(
     return host.strip("[]"), int(port)
 
 
-def load_file(path: Path | None, required: bool = True) -> FleetFile | None:
-    """The fleet file; None when there is none and none was asked for."""
+def load_file(
+    path: Path | None, required: bool = True, need_nodes: bool | None = None
+) -> FleetFile | None:
+    """The fleet file; None when there is none and none was asked for.
+
+    Who can do without the file can do without a node in it, unless `need_nodes` says otherwise.
+    """
     from fieldhand import fleetfile
 
     chosen = path if path is not None else Path(DEFAULT_FILE)
     if path is None and not required and not chosen.exists():
         return None
-    return fleetfile.load(chosen)
+    return fleetfile.load(chosen, required if need_nodes is None else need_nodes)
 
 
 def need_file(path: Path | None) -> FleetFile:

@@ -57,7 +57,7 @@ def monitor(
     """
     from fieldhand.broker.monitor import BrokerMonitor
 
-    address = broker_of(load_file(file, required=broker is None), broker)
+    address = broker_of(load_file(file, required=broker is None, need_nodes=False), broker)
     printed = 0
 
     def show(health: BrokerHealth) -> None:

@@ -33,8 +33,11 @@ MAX_BYTES = 1_000_000
 MAX_NODE_NAME = 64
 
 
-def load(path: Path) -> FleetFile:
-    """Read and check a fleet file. Raises ConfigError with everything that is wrong."""
+def load(path: Path, need_nodes: bool = True) -> FleetFile:
+    """Read and check a fleet file. Raises ConfigError with everything that is wrong.
+
+    One without a node is wrong too with `need_nodes`; a server's has perhaps only [service].
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -47,10 +50,10 @@ def load(path: Path) -> FleetFile:
         data = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
-    return check(data, path)
+    return check(data, path, need_nodes)
 
 
-def check(data: Mapping[str, Any], path: Path) -> FleetFile:
+def check(data: Mapping[str, Any], path: Path, need_nodes: bool = True) -> FleetFile:
     """As `load`, for a file already parsed; `path` names it and says where `.env` is."""
     problems: list[str] = []
     top = Table(problems, "", data)
@@ -70,7 +73,7 @@ def check(data: Mapping[str, Any], path: Path) -> FleetFile:
         node = _node(name, Table(problems, f"[node.{name}]", value), base, folder)
         if node is not None:
             nodes[name] = node
-    if not tables.data:
+    if need_nodes and not tables.data:
         top.problem("node", "no node: write a table [node.NAME]")
     service = top.raw("service", {})
     if not isinstance(service, dict):
