@@ -219,14 +219,18 @@ def test_a_servers_file_needs_no_node_and_a_fleets_does(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("command", "code"),
-    [("monitor", 4), ("user list", 1), ("flash a", 2), ("node list", 2), ("build a", 2)],
+    ("command", "told"),
+    [
+        ("monitor", "broker 127.0.0.1:1: "),
+        ("user list", "service.db: is not there"),
+        *((command, "no node: write a table") for command in ("flash a", "node list", "build a")),
+    ],
 )
-def test_only_what_is_about_nodes_asks_for_one(tmp_path, monkeypatch, capsys, command, code):
+def test_only_what_is_about_nodes_asks_for_one(tmp_path, monkeypatch, capsys, command, told):
     (tmp_path / "fleet.toml").write_text("[broker]\nport = 1\n[service]\nport = 8001\n")
     monkeypatch.chdir(tmp_path)
-    assert main(command.split()) == code
-    assert ("no node" in capsys.readouterr().err) == (code == 2)
+    assert main(command.split()) != 0
+    assert told in capsys.readouterr().err
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):
