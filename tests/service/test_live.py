@@ -134,6 +134,22 @@ def test_a_farm_over_a_websocket(serve, mqtt):
         assert update["timestamp"] == FARM["timestamp"]
 
 
+def test_an_actuators_status_lights_the_farms_lamp(serve, mqtt):
+    """The document's command flow, step 6; what is broadcast is what was published."""
+    known(serve, mqtt, "farm_003", "farm/telemetry", {**FARM, "farm_id": "farm_003"})
+    answer = {
+        "type": "STATUS",
+        "irrigation": "ON",
+        "farm_id": "farm_003",
+        "timestamp": "2026-01-24T22:30:01Z",
+    }
+    with websocket(serve, "/ws/farm_003") as client:
+        receive(client, lambda message: message["type"] == "sensor_update")
+        mqtt.publish("farm/telemetry", {**answer, "farm_id": "farm_004"})
+        mqtt.publish("farm/telemetry", answer)
+        assert receive(client, lambda message: message["type"] == "STATUS") == answer
+
+
 def test_a_farm_that_has_said_nothing_yet_and_its_first_analysis(serve, mqtt):
     node = {"dialect": "farm", "name": "farm_002"}
     assert Web(serve.url).ask("POST", "/nodes", node).status == 201

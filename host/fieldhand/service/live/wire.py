@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from fieldhand import dialects
-from fieldhand.records import Heard, Reading, Status
+from fieldhand.records import Heard, Reading, Reply, Status
 from fieldhand.service import moments
 from fieldhand.service.live.hub import PING, LiveEvent
 from fieldproto.messages import Message
@@ -126,15 +126,26 @@ def solar(event: LiveEvent) -> str | None:
 
 @lru_cache(KEPT_TEXTS)
 def farm(event: LiveEvent) -> str | None:
-    """`sensor_update` with the telemetry as `data`, or `agronomy_analysis`."""
+    """`sensor_update` with the telemetry as `data`, `agronomy_analysis`, or `STATUS`.
+
+    The document broadcasts an actuator's `STATUS` without a word for it: it goes as published.
+    """
     if event.kind == ANALYSIS:
         return _text({"type": ANALYSIS, **event.data})
     record = event.event
+    if isinstance(record, Reply):
+        return _text(_answered(record) | {"timestamp": timestamp(record)})
     if not isinstance(record, Reading):
         return None
     return _text(
         {"type": "sensor_update", "data": document(record), "timestamp": timestamp(record)}
     )
+
+
+def _answered(reply: Reply) -> dict[str, Any]:
+    """An answer by the names of its dialect's document, which has one table of them."""
+    message = next(m for m in dialects.unbound(reply.dialect).messages if m.kind == "reply")
+    return _written(message, {**reply.data, "node": reply.node, "time": reply.time})[0]
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ async def solar_realtime(
 async def farm_socket(
     websocket: WebSocket, farm_id: Name, caller: Reader, service: ServiceDep
 ) -> None:
-    """A farm's `sensor_update` and `agronomy_analysis` messages."""
+    """A farm's `sensor_update`, `agronomy_analysis` and `STATUS` messages."""
     await _of_document(websocket, service, caller, "farm", farm_id, wire.farm)
 
 
