@@ -8,13 +8,17 @@ import argon2
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from service.running import WAIT_S, Sse, serving
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from fieldhand.service import settings
 from fieldhand.service.access import access as access_module
 from fieldhand.service.access import accounts, credentials
 from fieldhand.service.access.access import Access, Unguarded, is_loopback, network_of
+from fieldhand.service.access.callers import COOKIE
 from fieldhand.service.access.ratelimit import RateLimit
-from fieldhand.service.api import guard
+from fieldhand.service.api import guard, streams
 from fieldhand.service.api.app import create_app
 from fieldhand.service.live.hub import LiveEvent
 from fieldhand.service.service import Service
@@ -169,6 +173,47 @@ def test_open_streams_hear_nothing_more_when_what_opened_them_is_gone(database):
     accounts.set_password(database, "ada", PASSWORD + "!")
     access.tidy()
     assert not by_token.wants(event) and not entered.caller.wants(event)
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A running service with a token and somebody who is logged in, and their headers."""
+    with serving(tmp_path, "--broker-port", "0") as running:
+        made = Database(f"sqlite:///{tmp_path}/.fieldhand/{settings.DATABASE_NAME}")
+        made.open()
+        secret = token(made)
+        accounts.add_person(made, "ada", PASSWORD, "read")
+        entered = Access(made, settings.load({}, environment={})).log_in("ada", PASSWORD, "::1")
+        yield running, made, bearer(secret), {"Cookie": f"{COOKIE}={entered.cookie}"}
+        made.close()
+
+
+def test_open_streams_end_when_what_opened_them_is_gone(guarded):
+    """Soon, and though nothing happens; a browser and a program are told that it is for good."""
+    running, database, program, person = guarded
+    address = running.url.replace("http", "ws", 1) + "/live"
+
+    def opened(headers):
+        origin = {"Origin": running.url}
+        return Sse(running.url, "/live", headers), connect(
+            address, additional_headers={**headers, **origin}, open_timeout=WAIT_S
+        )
+
+    stream, socket = opened(program)
+    other_stream, other_socket = opened(person)
+    with database.writing() as connection:
+        accounts.revoke_token(connection, 1)
+    with pytest.raises(ConnectionClosed):
+        socket.recv(timeout=WAIT_S)
+    assert socket.close_code == streams.SHUT_OUT and socket.close_reason
+    assert stream.wait_end()
+    # Who still may, listens still: both were looked at together.
+    assert not other_stream.ended and other_socket.close_code is None
+    accounts.remove_person(database, "ada")
+    with pytest.raises(ConnectionClosed):
+        other_socket.recv(timeout=WAIT_S)
+    assert other_socket.close_code == streams.SHUT_OUT
+    assert other_stream.wait_end()
 
 
 # -- nobody yet ------------------------------------------------------------------------------------

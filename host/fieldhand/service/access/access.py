@@ -27,8 +27,8 @@ from fieldhand.service.store.database import Database, StoreError
 # Wrong passwords: so many at once, then one in so many seconds.
 LOGINS_PER_ACCOUNT, ACCOUNT_EVERY_S = 5, 30.0
 LOGINS_PER_ADDRESS, ADDRESS_EVERY_S = 20, 6.0
-# How long an open stream outlives what opened it, and how fresh `last_used` is.
-HOUSEKEEPING_S = 5.0
+# How long what was let in outlives what let it in, and how fresh `last_used` is.
+HOUSEKEEPING_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -83,11 +83,13 @@ class Caller:
         """Whether what belongs to `org` (None: nobody) is theirs to see."""
         return self.org is None or org == self.org
 
+    def still_allowed(self) -> bool:
+        """Whether what let them in is good yet: not revoked, expired or taken away."""
+        return self.grant is None or not self.grant.ended
+
     def wants(self, event: LiveEvent) -> bool:
         """Whether a live event is theirs to see."""
-        if self.grant is not None and self.grant.ended:
-            return False
-        return self.may_see(event.org)
+        return self.still_allowed() and self.may_see(event.org)
 
 
 # Whoever is let in without being asked.

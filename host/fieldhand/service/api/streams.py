@@ -24,6 +24,8 @@ RETRY_MS = 2_000
 # WebSocket close codes: "try again later", and, from the range for applications, HTTP's 404.
 TRY_AGAIN = 1013
 NOT_FOUND = 4404
+# RFC 6455, 7.4.1: "violating its policy". What let the client in is no longer good.
+SHUT_OUT = 1008
 
 # How often a stream is looked after.
 LOOK_S = 1.0
@@ -124,7 +126,7 @@ async def push(
                     with watch:
                         await websocket.send_text(text_or_none)
             with watch:
-                await websocket.close(TRY_AGAIN, "too slow" if subscription.dropped else "closing")
+                await websocket.close(*_farewell(subscription))
     except asyncio.CancelledError:
         watch.excuse()
     except (WebSocketDisconnect, RuntimeError):
@@ -138,6 +140,7 @@ async def push(
 class _Watch:
     """Looks after one stream: a heartbeat where nothing comes, an end where nothing is taken.
 
+    It ends it too when its client may listen no more.
     One timer for a stream: two for each event and client would cost as much as sending it. Around
     each write it is a context manager. Made in the task that writes.
     """
@@ -171,6 +174,7 @@ class _Watch:
         )
 
     def _look(self) -> None:
+        self._subscription.check()
         waited = self._loop.time() - self._since
         if self._writing and waited >= self._subscription.stall_s:
             self._subscription.give_up()
@@ -180,6 +184,12 @@ class _Watch:
         if self._heartbeat and not self._writing and waited >= HEARTBEAT_S:
             self._subscription.nudge()
         self._timer = self._loop.call_later(LOOK_S, self._look)
+
+
+def _farewell(subscription: Subscription) -> tuple[int, str]:
+    if subscription.shut_out:
+        return SHUT_OUT, "the login or token is no longer good"
+    return TRY_AGAIN, "too slow" if subscription.dropped else "closing"
 
 
 def _formed(events: Sequence[LiveEvent], form: Callable[[LiveEvent], _Form | None]) -> list[_Form]:

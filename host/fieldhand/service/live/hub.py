@@ -94,12 +94,20 @@ PING = LiveEvent("ping", {})
 class Subscription:
     """One client: an async iterator of LiveEvents that ends when it is dropped or the hub closes.
 
-    `dropped` says that it was too slow.
+    `dropped` says that it was too slow, `shut_out` that it may listen no more.
     """
 
-    def __init__(self, hub: Hub, wanted: Callable[[LiveEvent], bool], limit: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        wanted: Callable[[LiveEvent], bool],
+        limit: int,
+        allowed: Callable[[], bool],
+    ) -> None:
         self.wanted = wanted
         self.dropped = False
+        self.shut_out = False
+        self._allowed = allowed
         self._hub = hub
         self._limit = limit
         self._queue: deque[LiveEvent] = deque()
@@ -150,6 +158,13 @@ class Subscription:
         if not self._closed:
             self._queue.append(PING)
             self._wake.set()
+
+    def check(self) -> None:
+        """End it, with what waits for it, if its client may listen no more."""
+        if not self._closed and not self._allowed():
+            self.shut_out = True
+            self._queue.clear()
+            self.close()
 
     def give_up(self) -> None:
         """End it, and count it as too slow."""
@@ -250,12 +265,15 @@ class Hub:
             self._closed = False
 
     def subscribe(
-        self, wanted: Callable[[LiveEvent], bool] = lambda event: True, queue: int | None = None
+        self,
+        wanted: Callable[[LiveEvent], bool] = lambda event: True,
+        queue: int | None = None,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> Subscription:
-        """A new client, in the event loop. Raises TooManyClients."""
+        """A new client, in the event loop, as long as it is `allowed`. Raises TooManyClients."""
         if len(self._subscriptions) >= self._clients:
             raise TooManyClients(f"{self._clients} clients listen already")
-        subscription = Subscription(self, wanted, queue or self._limit)
+        subscription = Subscription(self, wanted, queue or self._limit, allowed)
         if not self.listening:
             self._begin()
         if self._closed:

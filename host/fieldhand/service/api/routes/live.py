@@ -66,6 +66,7 @@ async def live(
     wanted = _wanted(caller, row, kind)
     return await _stream(
         service,
+        caller,
         wanted,
         lambda: _state(service, caller, row, wanted) if state else [],
         last_event_id,
@@ -84,7 +85,13 @@ async def live_websocket(
     """The same as messages {"type": kind, "id": ..., "data": {...}} of a WebSocket."""
     row = await run_in_threadpool(_filter, service, node, caller)
     wanted = _wanted(caller, row, kind)
-    await _push(websocket, service, wanted, lambda: _state(service, caller, row, wanted, state))
+    await _push(
+        websocket,
+        service,
+        caller,
+        wanted,
+        lambda: _state(service, caller, row, wanted, state),
+    )
 
 
 @router.get("/devices/{node_id}/stream", response_class=StreamingResponse, responses=STREAM)
@@ -102,6 +109,7 @@ async def plantnanny_stream(
     wanted = _wanted(caller, row, ["reading", "status"])
     stream = await _stream(
         service,
+        caller,
         wanted,
         lambda: _state(service, caller, row, wanted),
         last_event_id,
@@ -167,22 +175,23 @@ def _state(
     return [event for event in events if wanted(event)]
 
 
-def subscribed(hub: Hub, wanted: Wanted) -> Subscription:
+def subscribed(hub: Hub, wanted: Wanted, caller: Caller) -> Subscription:
     """A subscription; HTTPException 503 when there are too many."""
     try:
-        return hub.subscribe(wanted)
+        return hub.subscribe(wanted, allowed=caller.still_allowed)
     except TooManyClients as error:
         raise HTTPException(503, str(error), {"Retry-After": "30"}) from None
 
 
 async def _stream(
     service: Service,
+    caller: Caller,
     wanted: Wanted,
     state: Callable[[], list[LiveEvent]],
     last_event_id: str | None,
     form: Callable[[LiveEvent], bytes | None] = lambda event: event.sse,
 ) -> EventStream:
-    subscription = subscribed(service.hub, wanted)
+    subscription = subscribed(service.hub, wanted, caller)
     # Before anything is awaited: between what was missed and what comes nothing is lost.
     missed = service.hub.since(last_event_id) if last_event_id else None
     try:
@@ -199,13 +208,14 @@ async def _stream(
 async def _push(
     websocket: WebSocket,
     service: Service,
+    caller: Caller,
     wanted: Wanted,
     state: Callable[[], list[LiveEvent]],
     form: Callable[[LiveEvent], str | None] = lambda event: event.text,
 ) -> None:
     await websocket.accept()
     try:
-        subscription = service.hub.subscribe(wanted)
+        subscription = service.hub.subscribe(wanted, allowed=caller.still_allowed)
     except TooManyClients as error:
         await websocket.close(TRY_AGAIN, str(error))
         return
@@ -239,4 +249,6 @@ async def _of_document(
         await websocket.close(NOT_FOUND, str(error.detail)[:100])
         return
     wanted = _wanted(caller, row, None)
-    await _push(websocket, service, wanted, lambda: _state(service, caller, row, wanted), form)
+    await _push(
+        websocket, service, caller, wanted, lambda: _state(service, caller, row, wanted), form
+    )
