@@ -17,7 +17,7 @@ from fieldhand.broker import Broker
 from fieldhand.connection import BrokerAddress
 from fieldhand.service import settings as settings_module
 from fieldhand.service.arrivals import Message
-from fieldhand.service.ingest import flood, sharing
+from fieldhand.service.ingest import flood, sharing, takeover
 from fieldhand.service.ingest.workers import Ingest
 from fieldhand.service.ingest.writer import NodeTable, Writer
 from fieldhand.service.live.hub import Hub
@@ -204,6 +204,49 @@ def test_the_broker_restarts(own_mosquitto: Mosquitto, store, caplog):
         assert ingest.trouble is None
     said = [record.message for record in caplog.records if "fieldhand-service" in record.message]
     assert len(said) == 2 and "trying again" in said[0] and "connected again" in said[1]
+
+
+def test_two_services_with_one_id_are_told_so_and_come_to_rest(
+    mosquitto, store, tmp_path, caplog, monkeypatch
+):
+    name = "both-of-us"
+    other = Database(f"sqlite:///{tmp_path}/other.db")
+    other.open()
+    with ingesting(mosquitto, store, client_id=name) as ingest:
+        with ingesting(mosquitto, other, client_id=name) as second:
+            until(lambda: "another client probably" in (ingest.trouble or ""))
+            until(lambda: "another client probably" in (second.trouble or ""))
+            assert f"uses the id '{name}': give each service its own client_id" in ingest.trouble
+        with publisher(mosquitto) as publish:
+            publish(*packet("g1", 1))
+        until(lambda: ingest.counts["reading"] == 1)
+        # A session that has lasted long enough is ours alone; here at once.
+        monkeypatch.setattr(takeover, "STEADY_S", 0.0)
+        until(lambda: ingest.connected and ingest.trouble is None)
+    other.close()
+    said = [record.message for record in caplog.records if record.message.startswith(name)]
+    assert sum("another client probably" in line for line in said) == 2, said
+    assert sum("nobody else takes the session any more" in line for line in said) == 1
+    # Two tries each before it is suspected, told when they begin and end; the third tells why.
+    assert len(said) <= 2 * (2 * takeover.TIMES) + 1, said
+
+
+def test_what_is_and_is_no_takeover():
+    found = takeover.Takeovers()
+    for at in (0.0, 14.0, 31.0):  # never three within 30 s
+        found.ended(1.0, True, at)
+        assert not found.suspected
+    found.ended(1.0, True, 43.9)
+    assert found.suspected
+    found.ended(takeover.STEADY_S, True, 80.0)
+    assert not found.suspected
+    for lasted, by_broker in ((None, False), (1.0, False), (takeover.STEADY_S, True)):
+        found.ended(1.0, True, 100.0)
+        found.ended(1.0, True, 101.0)
+        found.ended(lasted, by_broker, 102.0)  # refused; silent; a day
+        found.ended(1.0, True, 103.0)
+        assert not found.suspected
+        found.forget()
 
 
 class Unwilling:

@@ -54,10 +54,21 @@ class Link:
         self._granted = False
         self._wrote_at = 0.0
         self._pinged_at: float | None = None
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+        # The last session ended because the broker closed it.
+        self.closed_by_broker = False
 
     @property
     def up(self) -> bool:
         return self._sock is not None
+
+    @property
+    def session_s(self) -> float | None:
+        """How long the session has lasted, or did; None when the broker has not let us in."""
+        if self._began_at is None:
+            return None
+        return (self._ended_at or time.monotonic()) - self._began_at
 
     def connect(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Connect and subscribe. Raises BrokerUnavailable; also when `go_on` says no.
@@ -68,7 +79,8 @@ class Link:
         self._parser = mqttwire.Parser(self._max_payload)
         self._early.clear()
         self._granted = False
-        self._pinged_at = None
+        self._pinged_at = self._began_at = self._ended_at = None
+        self.closed_by_broker = False
         self._sock = self._open()
         address = self.address
         hello = (self.client_id, KEEPALIVE_S, address.user, address.password, self._keep)
@@ -77,6 +89,7 @@ class Link:
         if len(answer) != 2 or answer[1]:
             why = mqttwire.REFUSALS.get(answer[1] if len(answer) == 2 else 0, "no valid answer")
             raise self.lost(f"refused the connection: {why}")
+        self._began_at = time.monotonic()
         if answer[0] & 1 and self._not_filters:
             self._write(mqttwire.unsubscribe(_UNSUBSCRIBE_MID, self._not_filters))
         if not self._filters:
@@ -119,6 +132,7 @@ class Link:
         """Close the connection; the broker keeps the session. Safe to call twice."""
         sock, self._sock = self._sock, None
         if sock is not None:
+            self._ended_at = time.monotonic()
             with contextlib.suppress(OSError, ValueError):
                 if politely:
                     sock.settimeout(WRITE_TIMEOUT_S)
@@ -204,8 +218,9 @@ class Link:
                 raise self.lost("it does not answer any more") from None
             return False
         except (OSError, ValueError) as error:
-            raise self.lost(getattr(error, "strerror", None) or str(error)) from error
+            raise self._failed(error) from error
         if not data:
+            self.closed_by_broker = True
             raise self.lost("it closed the connection")
         self._pinged_at = None
         self._parser.feed(data)
@@ -217,8 +232,13 @@ class Link:
             sock.settimeout(WRITE_TIMEOUT_S)
             sock.sendall(data)
         except (OSError, ValueError) as error:
-            raise self.lost(getattr(error, "strerror", None) or str(error)) from error
+            raise self._failed(error) from error
         self._wrote_at = time.monotonic()
+
+    def _failed(self, error: Exception) -> BrokerUnavailable:
+        # Where bytes of ours were on their way, the end of the connection is told as an error.
+        self.closed_by_broker = isinstance(error, (ConnectionResetError, BrokenPipeError))
+        return self.lost(getattr(error, "strerror", None) or str(error))
 
     def _connected(self) -> socket.socket:
         if self._sock is None:

@@ -20,7 +20,7 @@ from fieldhand.connection import BrokerAddress
 from fieldhand.errors import BrokerUnavailable
 from fieldhand.records import printable
 from fieldhand.service.arrivals import Hook, Message
-from fieldhand.service.ingest import sharing
+from fieldhand.service.ingest import sharing, takeover
 from fieldhand.service.ingest.link import Link
 from fieldhand.service.ingest.writer import NodeTable, Prepared, Writer
 from fieldhand.service.live.hub import Hub
@@ -182,6 +182,7 @@ class Worker:
             settings.max_payload,
             not_filters=[*plain, *parts] if leaves else [*other],
         )
+        self._takeovers = takeover.Takeovers()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -220,15 +221,22 @@ class Worker:
                 if not self._link.up:
                     self._connect()
                     self._recovered("connected again")
-                wait = RECONNECT_MIN_S
                 while not self._stopping.is_set():
+                    self._settle()
                     if not self._turn(LEAVE_S if self._leaves else IDLE_S) and self._leaves:
                         self._link.forget()
                         self.gone = True
                         return
             except BrokerUnavailable as error:
                 self.away_since = self.away_since or time.time()
-                self._in_trouble(str(error))
+                lasted = self._link.session_s
+                known = self._taken
+                self._takeovers.ended(lasted, self._link.closed_by_broker, time.monotonic())
+                if self._taken and not known:
+                    self._told_at = None
+                self._in_trouble(f"{error}; {self._taken}" if self._taken else str(error))
+                if lasted is not None and lasted >= takeover.STEADY_S:
+                    wait = RECONNECT_MIN_S
                 self._stopping.wait(random.uniform(0, wait))
                 wait = min(wait * 2, RECONNECT_MAX_S)
             except Exception:
@@ -309,7 +317,26 @@ class Worker:
             self._told_at = time.monotonic()
             _log.warning("%s: %s; trying again", self.client_id, reason)
 
+    @property
+    def _taken(self) -> str:
+        """What is to be done about a session that others take, where that is suspected."""
+        if not self._takeovers.suspected:
+            return ""
+        return (
+            f"another client probably uses the id '{self.client_id}':"
+            " give each service its own client_id"
+        )
+
+    def _settle(self) -> None:
+        """A session that others took again and again is ours again once it has lasted."""
+        if self._takeovers.suspected and (self._link.session_s or 0.0) >= takeover.STEADY_S:
+            self._takeovers.forget()
+            self._recovered("nobody else takes the session any more")
+
     def _recovered(self, what: str) -> None:
+        if self._taken:
+            self.trouble = self._taken
+            return
         if self._told_at is not None:
             after = time.monotonic() - self._told_at
             _log.warning("%s: %s after %.0f s", self.client_id, what, after)
