@@ -336,17 +336,41 @@ def test_a_reading_without_time_or_number_comes_again(store):
     settings = settings_module.load({}, environment={})
     writer = Writer(store, settings, NodeTable(store, 10), Hub(), ())
 
-    def came(at, dup=False, retained=False):
+    def came(at, mid=None, dup=False, retained=False):
         payload = b'{"temperatureC": 21.5}'
-        message = Message("devices/g1/data", payload, len(payload), retained, dup, at)
+        delivery = None if mid is None else ("service", mid)
+        message = Message("devices/g1/data", payload, len(payload), retained, dup, at, delivery)
         writer.write(writer.prepare([message]))
         with store.reading() as connection:
             return readings.count(connection)
 
-    assert [came(1000.0), came(1010.0)] == [1, 2]
-    assert came(1020.0, dup=True) == 2
-    assert came(1030.0, retained=True) == 2
-    assert came(1040.0) == 3
+    assert [came(1000.0, 1), came(1010.0, 2), came(1010.000001, 3), came(1011.0)] == [1, 2, 3, 4]
+    # Delivered again: 1 to 3 are there. 4 is marked so too, but was never stored.
+    assert [came(1020.0, mid, dup=True) for mid in (1, 2, 3, 4)] == [4, 4, 4, 5]
+    assert came(1030.0, 4, dup=True) == 5
+    # An identifier is given again, after a day at the latest.
+    assert came(1040.0, 1) == 6
+    assert came(1e6, 1, dup=True) == 7
+    assert came(1e6 + 1, retained=True) == 7
+
+
+def test_readings_that_say_the_same_are_all_kept(mosquitto, store):
+    """A solar machine at night: no time, no number, and nothing changes."""
+    night = ("company/1/machine/m1/telemetry", {"battery": 12.1, "solar_v": 0.0, "water": 80})
+    with ingesting(mosquitto, store, client_id="night") as ingest, publisher(mosquitto) as publish:
+        publish(*night)
+        until(lambda: ingest.counts["reading"] == 1)
+    with publisher(mosquitto) as publish:
+        for _ in range(10):
+            publish(*night)
+    with ingesting(mosquitto, store, client_id="night") as ingest, publisher(mosquitto) as publish:
+        until(lambda: ingest.counts["messages"] == 10)
+        for _ in range(20):
+            publish(*night)
+        until(lambda: ingest.counts["messages"] == 30)
+        until(lambda: ingest.counts["reading"] + ingest.counts["duplicate"] == 30)
+    with store.reading() as connection:
+        assert readings.count(connection) == 31
 
 
 def test_what_is_refused_comes_again(database):
@@ -377,16 +401,19 @@ def test_an_alert_without_time_or_number_comes_again(database):
     settings = settings_module.load({}, environment={})
     writer = Writer(database, settings, NodeTable(database, 10), Hub(), ())
 
-    def came(at, dup=False):
+    def came(at, mid, dup=False):
         alert = b'{"severity": "info", "message": "the door is open", "state": "raised"}'
         payload = b'{"status": "online", "_fh": {"alert": %b}}' % alert
-        message = Message("devices/g1/status", payload, len(payload), False, dup, at)
+        message = Message(
+            "devices/g1/status", payload, len(payload), False, dup, at, ("service", mid)
+        )
         writer.write(writer.prepare([message]))
         with database.reading() as connection:
             (node,) = nodes.find(connection, "g1")
             return len(events.history(connection, node_id=node.id))
 
-    assert [came(1000.0), came(1010.0), came(1020.0, dup=True), came(1030.0)] == [1, 2, 2, 3]
+    assert [came(1000.0, 1), came(1010.0, 2), came(1020.0, 2, dup=True)] == [1, 2, 2]
+    assert [came(1030.0, 3, dup=True), came(1040.0, 4)] == [3, 4]
 
 
 def test_a_kept_message_that_is_refused_is_refused_once(mosquitto, store):

@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from conftest import missing
 from mosquitto import Mosquitto, executable
+from paho.mqtt import publish
 from paho.mqtt.enums import CallbackAPIVersion
 from service.running import Serve
 from service.test_ingest import ingesting, until
@@ -174,19 +175,23 @@ def test_killed_between_the_commit_and_the_acknowledgement(quick_mosquitto: Mosq
     while len(publisher.refused) < 20:
         time.sleep(0.01)
     publisher.stop()
+    # Nothing in these tells one from the next.
+    night = [("company/1/machine/m1/telemetry", b'{"solar_v": 0.0, "battery": 12.1}', 1, False)]
     for _ in range(2):
+        publish.multiple(night * 15, port=quick_mosquitto.port)
         command = [sys.executable, "-c", DIES, str(database.url), str(quick_mosquitto.port)]
         assert subprocess.run(command, timeout=WAIT_S).returncode == -signal.SIGKILL
     before = len(refused(database))
     assert before > 0
+    wanted = len(publisher.sent) + 2 * 15
     with ingesting(address, database, client_id="dies") as ingest:
-        until(lambda: ingest.counts["reading"] + ingest.counts["duplicate"] >= len(publisher.sent))
+        until(lambda: ingest.counts["reading"] + ingest.counts["duplicate"] >= wanted)
         until(lambda: ingest.counts["invalid"] >= len(publisher.refused))
         # What had been stored came once more.
         assert ingest.counts["duplicate"] > 0
     assert sorted(refused(database)) == sorted(publisher.refused)
     with database.reading() as connection:
-        assert readings.count(connection) == len(publisher.sent)
+        assert readings.count(connection) == wanted
     database.close()
 
 

@@ -16,7 +16,9 @@ from fieldhand.service.store.readings import Key
 class Message(NamedTuple):
     """An MQTT message as it came. `dup`: it may have come before.
 
-    `size` is that of its payload; of one that is too large only the start is here.
+    `size` is that of its payload; of one that is too large only the start is here. No two of a
+    worker have the same `received_at`, to the microsecond. `delivery`: the session it came in and
+    the packet identifier by which the broker knows it until it is acknowledged, from QoS 1 on.
     """
 
     topic: str
@@ -25,6 +27,7 @@ class Message(NamedTuple):
     retained: bool
     dup: bool
     received_at: float
+    delivery: tuple[str, int] | None = None
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Arrival:
     """One event of a message, on its way into the database.
 
     `message` is its name in the dialect. `fresh` is False when it was there already, `stored` False
-    for a reading that is shown but, by the setting `store_every`, not kept.
+    for a reading that is shown but, by the setting `store_every`, not kept. `dup`: as its message.
     """
 
     topic: str
@@ -43,6 +46,7 @@ class Arrival:
     retained: bool
     fresh: bool = True
     stored: bool = True
+    dup: bool = False
 
 
 class Hook(Protocol):

@@ -22,6 +22,7 @@ from fieldhand.records import printable
 from fieldhand.service.arrivals import Hook, Message
 from fieldhand.service.ingest import sharing, takeover
 from fieldhand.service.ingest.link import Link
+from fieldhand.service.ingest.mqttwire import Publish
 from fieldhand.service.ingest.writer import NodeTable, Prepared, Writer
 from fieldhand.service.live.hub import Hub
 from fieldhand.service.settings import ServiceSettings
@@ -33,6 +34,9 @@ RECONNECT_MAX_S = 30.0
 # How long the database is left alone after it refused, at first and at most.
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
+# Between the messages of a batch, so that each has an arrival of its own: two, since a float of
+# today has steps of a quarter of a microsecond.
+TICK_S = 2e-6
 # How often an idle worker looks whether it is to end and whether a ping is due.
 IDLE_S = 0.25
 # A session that is to end has been silent for so long.
@@ -160,6 +164,8 @@ class Worker:
         self.writer = writer
         self.counts: Counter[str] = Counter()
         self.lag_s = 0.0
+        # When the last message was read.
+        self._last = 0.0
         # When the batch in hand was read.
         self.since: float | None = None
         self.trouble: str | None = None
@@ -258,10 +264,11 @@ class Worker:
         self._tell_of_floods()
         if not packets:
             return 0
-        now = time.time()
-        messages = [
-            Message(p.topic or "?", p.payload, p.size, p.retained, p.dup, now) for p in packets
-        ]
+        now = self._last = max(time.time(), self._last + TICK_S)
+        messages = []
+        for packet in packets:
+            messages.append(self._message(packet, self._last))
+            self._last += TICK_S
         self.counts["messages"] += len(messages)
         self.since = now
         try:
@@ -272,6 +279,13 @@ class Worker:
             self.lag_s = time.time() - now
             self._link.acknowledge([p.mid for p in packets if p.qos])
         return len(messages)
+
+    def _message(self, packet: Publish, at: float) -> Message:
+        delivery = (self.client_id, packet.mid) if packet.qos else None
+        topic = packet.topic or "?"
+        return Message(
+            topic, packet.payload, packet.size, packet.retained, packet.dup, at, delivery
+        )
 
     def _store(self, prepared: Prepared) -> bool:
         """Store it, however long it takes; False when the end was asked for before."""

@@ -25,8 +25,9 @@ from fieldhand.service.arrivals import Arrival, Hook, Message
 from fieldhand.service.ingest.flood import Flood
 from fieldhand.service.live.hub import Hub, LiveEvent, live
 from fieldhand.service.settings import ServiceSettings
-from fieldhand.service.store import deadletters, events, nodes, readings, schema
+from fieldhand.service.store import deadletters, deliveries, events, nodes, readings, schema
 from fieldhand.service.store.database import Database, StoreError
+from fieldhand.service.store.deliveries import Delivery
 from fieldhand.service.store.nodes import NodeRow
 from fieldhand.service.store.readings import Key
 
@@ -96,6 +97,8 @@ class _Batch:
         # Those of them that had not come before.
         self.kept: list[dict[str, Any]] = []
         self.new_nodes: dict[NodeKey, NodeRow] = {}
+        # Messages that nothing but their arrival tells from others.
+        self.nameless: list[Delivery] = []
 
 
 class Writer:
@@ -240,6 +243,10 @@ class Writer:
         batch: _Batch,
         kept: dict[int, float],
     ) -> None:
+        before = None
+        if message.dup and (delivery := _delivery(message)) is not None:
+            before = deliveries.received_before(connection, delivery, AGAIN_S)
+        nameless = False
         for nth, (name, event) in enumerate(found):
             key = nodes.key_of(event.dialect, event.tenant, event.node)
             node = self._table.get(key) or batch.new_nodes.get(key)
@@ -251,14 +258,19 @@ class Writer:
                     batch.letters.append(self._letter(message, reason, event.dialect))
                     return
                 batch.new_nodes[key] = node
-            identity = readings.key_of(event, message.topic, message.payload, nth)
-            if (message.dup or message.retained) and _untimed(event, identity):
-                table = schema.reading if isinstance(event, Reading) else schema.event
-                identity = readings.came_before(connection, table, node.id, identity, AGAIN_S)
+            identity = readings.key_of(event, message.topic, message.payload, nth, before)
+            if _untimed(event, identity):
+                nameless = nameless or (before is None and not message.retained)
+                if message.retained:
+                    table = schema.reading if isinstance(event, Reading) else schema.event
+                    identity = readings.came_before(connection, table, node.id, identity, AGAIN_S)
             arrival = Arrival(message.topic, name, event, identity, node, message.retained)
+            arrival.dup = message.dup
             if isinstance(event, Reading) and self._settings.store_every:
                 arrival.stored = self._wanted(event, node, kept)
             batch.arrivals.append(arrival)
+        if nameless and (delivery := _delivery(message)) is not None:
+            batch.nameless.append(delivery)
 
     def _wanted(self, reading: Reading, node: NodeRow, kept: dict[int, float]) -> bool:
         every = self._settings.store_every.get(reading.dialect)
@@ -296,6 +308,7 @@ class Writer:
         fresh = readings.insert(connection, self._database, schema.event, rows, events.KEY)
         for arrival, new in zip(happened, fresh, strict=True):
             arrival.fresh = new
+        deliveries.note(connection, self._database, batch.nameless)
         if said:
             nodes.set_status(connection, self._database, said)
         if heard:
@@ -316,6 +329,13 @@ class Writer:
             except Exception:
                 counts["hook_errors"] += 1
                 _log.exception("%s failed on what was stored", type(hook).__name__)
+
+
+def _delivery(message: Message) -> Delivery | None:
+    if message.delivery is None:
+        return None
+    said = deliveries.digest(message.topic, message.payload)
+    return Delivery(*message.delivery, said, message.received_at)
 
 
 def _untimed(event: Heard, key: Key) -> bool:

@@ -29,18 +29,27 @@ class Key(NamedTuple):
     seq: int
 
 
-def key_of(event: Reading | Alert | NodeEvent | Reply, topic: str, payload: bytes, nth: int) -> Key:
+def key_of(
+    event: Reading | Alert | NodeEvent | Reply,
+    topic: str,
+    payload: bytes,
+    nth: int,
+    received_at: float | None = None,
+) -> Key:
     """The key of an event, the `nth` of its message.
 
     A device that numbers nothing gets the hash of what it sent, and its time; without a time, the
-    time of arrival in ms, so that equal values are kept as often as they are measured.
+    time of arrival in µs, so that equal values are kept as often as they are measured.
+    `received_at` is that arrival where the event's own is another delivery of the same.
     """
     origin = getattr(event, "provenance", None)
     if origin is not None and origin.boot is not None and origin.seq is not None:
         return Key(origin.boot, origin.seq)
     digest = hashlib.sha256(b"%b\0%d\0%b" % (topic.encode(), nth, payload)).hexdigest()[:24]
-    seq = event.time if event.time is not None else int(event.received_at * 1000)
-    return Key(f"~{digest}", seq)
+    if event.time is not None:
+        return Key(f"~{digest}", event.time)
+    arrived = event.received_at if received_at is None else received_at
+    return Key(f"~{digest}", round(arrived * 1e6))
 
 
 def came_before(
@@ -48,14 +57,14 @@ def came_before(
 ) -> Key:
     """The key of the last of `table` that said the same, where it came within so many seconds.
 
-    `table` is `reading` or `event`. For one without a time of its own that may come for the second
-    time: `key` is of its arrival.
+    `table` is `reading` or `event`. For one without a time of its own that the broker keeps, and
+    sends at each start: `key` is of its arrival.
     """
     found = connection.execute(
         sa.select(sa.func.max(table.c.seq)).where(
             table.c.node_id == node_id,
             table.c.boot == key.boot,
-            table.c.seq > key.seq - int(within_s * 1000),
+            table.c.seq > key.seq - int(within_s * 1e6),
         )
     ).scalar()
     return key if found is None else key._replace(seq=int(found))

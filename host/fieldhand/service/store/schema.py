@@ -280,6 +280,18 @@ answer = Table(
     Index("ix_answer_received", "received"),
 )
 
+# Messages without a number or time of their own that have been stored: see `store.deliveries`.
+delivery = Table(
+    "delivery",
+    metadata,
+    # The MQTT session, and the packet identifier in it.
+    Column("client", Text, primary_key=True),
+    Column("mid", Integer, primary_key=True),
+    # SHA-256 of topic and payload, in hex.
+    Column("digest", Text, nullable=False),
+    Column("received", Double, nullable=False),
+)
+
 # -- refused ---------------------------------------------------------------------------------------
 
 dead_letter = Table(

@@ -40,6 +40,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_dead_letter_received", "dead_letter", ["received"], unique=False)
     op.create_table(
+        "delivery",
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("mid", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("received", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("client", "mid", name=op.f("pk_delivery")),
+    )
+    op.create_table(
         "node",
         sa.Column(
             "id",
