@@ -9,12 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from service.test_ingest import ingesting, packet, publisher, until
 
 from fieldhand.cli import cli
 from fieldhand.records import Status
-from fieldhand.service.store import commands, deadletters, events, nodes, readings
+from fieldhand.service.store import (
+    commands,
+    deadletters,
+    events,
+    nodes,
+    readings,
+    retention,
+    schema,
+)
 from fieldhand.service.store.commands import CommandRow
 from fieldhand.service.store.database import Database
 
@@ -95,6 +104,74 @@ def test_replay_says_what_to_give(run, letters):
     for arguments in ([], ["--all", "1"]):
         _, _, error = run("replay", *arguments)
         assert "NUMBERS" in error.format_message()
+
+
+def reading_letters(database, *moments):
+    """A refused reading of g1 at each of these Unix seconds, with 20 °C and then a degree more."""
+    rows = []
+    for nth, at in enumerate(moments):
+        payload = {**json.loads(GOOD), "temperatureC": 20.0 + nth, "ts": at}
+        rows.append(
+            deadletters.row_of("devices/g1/data", json.dumps(payload).encode(), "of old", at + 1.0)
+        )
+    with database.writing() as connection:
+        deadletters.add(connection, rows)
+
+
+def hours(database):
+    """(hour's start, n, lowest, mean, highest) of the air's temperature."""
+    table = schema.rollup_hour
+    with database.reading() as connection:
+        found = connection.execute(
+            sa.select(table).where(table.c.quantity == "air_temperature").order_by(table.c.start)
+        )
+        return [(row.start, row.n, row.min, row.mean, row.max) for row in found]
+
+
+def test_what_is_replayed_after_its_hour_was_rolled_up_is_in_it(run, database):
+    hour = 1_737_972_000  # 482,770 * 3600
+    # One that is newer than all that is replayed.
+    reading_letters(database, hour + 7200)
+    assert run("replay", "--all")[0] == 0
+    assert retention.roll_up(database) == 1
+    reading_letters(database, hour, hour + 600, hour + 3600)
+    assert run("replay", "--all")[0] == 0
+    assert retention.roll_up(database) == 3
+    assert hours(database) == [
+        (hour, 2, 20.0, 20.5, 21.0),
+        (hour + 3600, 1, 22.0, 22.0, 22.0),
+        (hour + 7200, 1, 20.0, 20.0, 20.0),
+    ]
+
+
+def test_a_replay_stores_as_often_as_the_fleet_file_says(run, database, tmp_path):
+    file = tmp_path / "fleet.toml"
+    file.write_text("[service]\nstore_every = { plantnanny = 60 }\n")
+    start = 1_737_972_000
+    reading_letters(database, *range(start, start + 100, 10))
+    assert run("replay", "1", "7", "10", "--file", str(file))[0] == 0
+    assert run("replay", "--all", "--file", str(file))[0] == 0
+    with database.reading() as connection:
+        (node,) = nodes.find(connection, "g1")
+        found = sorted(row["time"] - start for row in readings.history(connection, node.id))
+        assert deadletters.listing(connection, waiting=True) == []
+    # 90 s is too near to 60 s, and each of the others to one of both.
+    assert found == [0, 60]
+
+
+def test_a_replay_knows_no_more_nodes_than_the_service(run, database, monkeypatch):
+    monkeypatch.setenv("FIELDHAND_SERVICE_MAX_NODES", "1")
+    with database.writing() as connection:
+        key = nodes.key_of("plantnanny", {}, "g0")
+        nodes.ensure(connection, database, key, None)
+    reading_letters(database, 1_737_972_000)
+    code, out, _ = run("replay", "--all")
+    assert code == 1 and "1 nodes are known" in out
+    with database.reading() as connection:
+        assert [node.name for node in nodes.listing(connection)] == ["g0"]
+        assert deadletters.count(connection) == 1
+    monkeypatch.setenv("FIELDHAND_SERVICE_MAX_NODES", "2")
+    assert run("replay", "--all")[0] == 0
 
 
 # -- schemas that evolve ---------------------------------------------------------------------------

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fieldhand.cli.common import database_option, emit, file_option, json_option, note
+from fieldhand.cli.common import (
+    database_option,
+    emit,
+    file_option,
+    json_option,
+    load_file,
+    note,
+)
 from fieldhand.cli.serve import open_database
 
 if TYPE_CHECKING:
+    from fieldhand.service.settings import ServiceSettings
     from fieldhand.service.store.database import Database
     from fieldhand.service.store.deadletters import DeadLetter
 
@@ -104,8 +112,9 @@ def replay(
     with open_database(file, database, existing=True) as store:
         from fieldhand.service import replay as replaying
 
+        settings = _settings(file)
         for letters in _waiting(store) if everything else [_letters(store, numbers)]:
-            for outcome in replaying.replay(store, letters):
+            for outcome in replaying.replay(store, settings, letters):
                 stored += outcome.reason is None
                 failed += outcome.reason is not None
                 if as_json:
@@ -116,6 +125,16 @@ def replay(
     if not as_json:
         note(f"{stored} stored, {failed} refused again")
     return EXIT_FAILED if failed else 0
+
+
+def _settings(file: Path | None) -> ServiceSettings:
+    """Those that `serve` would take."""
+    from fieldhand.service import settings
+
+    fleet_file = load_file(file, required=False)
+    if fleet_file is None:
+        return settings.load()
+    return settings.load(fleet_file.service, path=fleet_file.path)
 
 
 def _letters(store: Database, numbers: tuple[int, ...]) -> list[DeadLetter]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from fieldhand.records import Status
+from fieldhand.records import Reading, Status
+from fieldhand.service import moments
 from fieldhand.service.arrivals import Message
 from fieldhand.service.commands.answering import Answering
 from fieldhand.service.ingest.writer import NodeTable, Prepared, Writer
 from fieldhand.service.live.hub import Hub
-from fieldhand.service.settings import load
-from fieldhand.service.store import deadletters, nodes
+from fieldhand.service.settings import ServiceSettings
+from fieldhand.service.store import deadletters, nodes, schema
 from fieldhand.service.store.database import Database
 from fieldhand.service.store.deadletters import DeadLetter
 from fieldhand.service.store.nodes import NodeRow
@@ -31,19 +32,22 @@ class Outcome:
     reason: str | None
 
 
-def replay(database: Database, letters: Sequence[DeadLetter]) -> list[Outcome]:
+def replay(
+    database: Database, settings: ServiceSettings, letters: Sequence[DeadLetter]
+) -> list[Outcome]:
     """Store what can be read by now, as of when it first came. Raises StoreError.
 
-    Idempotent: a reading that is there already is not stored again. A letter that was stored is
-    marked, one that is still refused stays as it is; no new one is written.
+    Idempotent: a reading that is there already is not stored again. A letter that was stored, or
+    whose readings `store_every` leaves out, is marked; one that is still refused stays as it is,
+    and no new one is written. `node_rate` does not hold: the letters come as fast as they are read.
     """
-    settings = load({"node_rate": 0}, environment={})
+    settings = settings.model_copy(update={"node_rate": 0})
     table = NodeTable(database, settings.max_nodes)
     table.load()
     writer = Writer(database, settings, table, Hub(), [Answering(database, None)])
     outcomes = []
     for letter in letters:
-        reason = _one(database, writer, letter)
+        reason = _one(database, writer, settings, letter)
         if reason is None:
             with database.writing() as connection:
                 deadletters.mark_replayed(connection, [letter.id], time.time())
@@ -51,7 +55,9 @@ def replay(database: Database, letters: Sequence[DeadLetter]) -> list[Outcome]:
     return outcomes
 
 
-def _one(database: Database, writer: Writer, letter: DeadLetter) -> str | None:
+def _one(
+    database: Database, writer: Writer, settings: ServiceSettings, letter: DeadLetter
+) -> str | None:
     if not letter.whole:
         return f"only {len(letter.payload)} of its {letter.size} bytes were kept"
     message = Message(letter.topic, letter.payload, letter.size, False, True, letter.received)
@@ -63,6 +69,9 @@ def _one(database: Database, writer: Writer, letter: DeadLetter) -> str | None:
         node = _node(connection, prepared)
         if node is not None:
             _without_outdated(connection, node, prepared)
+            _without_surplus(connection, node, prepared, settings)
+        elif prepared.found and nodes.count(connection) >= settings.max_nodes:
+            return f"{settings.max_nodes} nodes are known: no more are remembered"
     writer.write(prepared)
     if node is not None and node.last_heard is not None and node.last_heard > letter.received:
         with database.writing() as connection:
@@ -87,3 +96,21 @@ def _without_outdated(connection: sa.Connection, node: NodeRow, prepared: Prepar
     for message, found in prepared.found:
         if message.received_at < known["received"]:
             found[:] = [pair for pair in found if not isinstance(pair[1], Status)]
+
+
+def _without_surplus(
+    connection: sa.Connection, node: NodeRow, prepared: Prepared, settings: ServiceSettings
+) -> None:
+    """Take out a reading where `store_every` has one before or after it already."""
+    every = settings.store_every.get(node.dialect)
+    if not every:
+        return
+    at = schema.reading.c.at
+    for _, found in prepared.found:
+        for pair in [pair for pair in found if isinstance(pair[1], Reading)]:
+            moment = moments.moment(pair[1].time, pair[1].received_at)
+            near = sa.select(schema.reading.c.id).where(
+                schema.reading.c.node_id == node.id, at > moment - every, at < moment + every
+            )
+            if connection.execute(near.limit(1)).first() is not None:
+                found.remove(pair)
