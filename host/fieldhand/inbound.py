@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pydantic_core import from_json
+
 from fieldhand.errors import FieldhandError
 from fieldhand.quickread import QuickReading, Unsure
 from fieldhand.records import Alert, Heard, Reply, from_record
@@ -38,6 +40,22 @@ class Inbound:
     def names(self, topic: str) -> tuple[str, ...]:
         """The dialect, node and tenant that a topic names; empty where no dialect has it."""
         return self._route(topic).key
+
+    def claimed(self, topic: str, payload: bytes) -> tuple[str, str] | None:
+        """The dialect and the node that a message names on a topic which names none."""
+        for dialect in self._route(topic).dialects:
+            for message, names in dialect.match(topic):
+                field = next((f for f in message.fields if f.means == "node"), None)
+                if names or field is None:
+                    continue
+                try:
+                    said = from_json(payload)
+                except ValueError:
+                    return None
+                node = said.get(field.name) if isinstance(said, dict) else None
+                if isinstance(node, (str, int)):
+                    return dialect.name, str(node)
+        return None
 
     def events(
         self, topic: str, payload: bytes, received_at: float, retained: bool

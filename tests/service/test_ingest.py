@@ -442,6 +442,33 @@ def test_farm_stores_every_30_s_and_shows_every_3(mosquitto, store):
     assert seqs(store, "farm_1") == [1, 11, 21]
 
 
+def test_a_backlog_among_what_is_measured_now_is_thinned_out_too(mosquitto, store):
+    with ingesting(mosquitto, store, client_id="thin", store_every={"farm": 30}) as ingest:
+        with publisher(mosquitto) as publish:
+            for number in range(20):
+                for nth, start in enumerate((1_795_000_000, 1_795_005_000)):
+                    told = {"time": start + 3 * number, "npk": 400}
+                    publish(*packet("farm_1", 2 * number + nth, "farm", **told))
+        until(lambda: ingest.counts["reading"] == 40)
+    # Each 30 s of each: the first and the eleventh.
+    assert seqs(store, "farm_1") == [0, 20, 1, 21]
+
+
+def test_the_garbage_of_one_farm_leaves_room_for_the_mistakes_of_another(mosquitto, store):
+    limits = {"client_id": "shared", "node_rate": 1, "node_burst": 5}
+    with ingesting(mosquitto, store, **limits) as ingest, publisher(mosquitto) as publish:
+        publish(*packet("innocent", 1, "farm", time=1_795_000_000, npk=400))
+        until(lambda: ingest.counts["reading"] == 1)
+        for number in range(100):
+            publish("farm/telemetry", {"farm_id": f"bad_{number % 7}", "npk": "?"})
+        for number in range(3):
+            publish("farm/telemetry", {"farm_id": "innocent", "npk": 1, "odd": number})
+        until(lambda: ingest.counts["messages"] == 104)
+        until(lambda: ingest.counts["invalid"] + ingest.counts["flooded"] >= 103)
+    assert sum(b"innocent" in letter.payload for letter in letters(store)) == 3
+    assert len(letters(store)) < 50
+
+
 def test_a_wrong_broker_is_one_line(store):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -34,6 +34,8 @@ from fieldhand.service.store.readings import Key
 # Within this a message that is marked as coming again, and says the same, is the same: a broker
 # delivers again when we connect again.
 AGAIN_S = 86_400.0
+# What is not all stored has a backlog and what is measured meanwhile, at most: times kept of each.
+KEPT_MARKS = 4
 # Bytes of a refused payload that live clients are shown.
 SHOWN_BYTES = 512
 
@@ -121,8 +123,8 @@ class Writer:
         self._table = table
         self._hub = hub
         self._hooks = hooks
-        # node -> the time of its last reading that was kept, where not all are
-        self._kept: dict[int, float] = {}
+        # node -> the times of its last readings that were kept, where not all are
+        self._kept: dict[int, tuple[float, ...]] = {}
 
     def prepare(self, messages: Sequence[Message]) -> Prepared:
         """Read messages and count them against their nodes' limits; touches no database."""
@@ -201,9 +203,16 @@ class Writer:
             if self._within(key, message, prepared):
                 return found
             return []
-        if self._within(message.topic, message, prepared):
+        if self._within(self._sender(message), message, prepared):
             prepared.letters.append(self._letter(message, *refused))
         return []
+
+    def _sender(self, message: Message) -> str:
+        """Whose limit a refused message counts against: the topic, or its node's where many share
+        the topic and the node it names is known."""
+        claimed = self.inbound.claimed(message.topic, message.payload)
+        known = claimed is not None and self._table.get(nodes.key_of(claimed[0], {}, claimed[1]))
+        return f"{message.topic} of {claimed[1]}" if claimed and known else message.topic
 
     def _within(self, key: object, message: Message, prepared: Prepared) -> bool:
         if self.flood.takes(key, message.received_at):
@@ -241,7 +250,7 @@ class Writer:
         message: Message,
         found: Sequence[tuple[str, Any]],
         batch: _Batch,
-        kept: dict[int, float],
+        kept: dict[int, tuple[float, ...]],
     ) -> None:
         before = None
         if message.dup and (delivery := _delivery(message)) is not None:
@@ -272,16 +281,18 @@ class Writer:
         if nameless and (delivery := _delivery(message)) is not None:
             batch.nameless.append(delivery)
 
-    def _wanted(self, reading: Reading, node: NodeRow, kept: dict[int, float]) -> bool:
+    def _wanted(self, reading: Reading, node: NodeRow, kept: dict[int, tuple[float, ...]]) -> bool:
         every = self._settings.store_every.get(reading.dialect)
         if not every:
             return True
         # By the node's own clock, even a wrong one: a backlog comes all at once.
         at = reading.received_at if reading.time is None else float(reading.time)
-        last = kept.get(node.id)
-        if last is not None and 0 <= at - last < every:
+        marks = kept.get(node.id, ())
+        # The latest before it: a backlog and what is measured meanwhile have marks of their own.
+        last = max((mark for mark in marks if mark <= at), default=None)
+        if last is not None and at - last < every:
             return False
-        kept[node.id] = at
+        kept[node.id] = (*marks, at)[-KEPT_MARKS:]
         return True
 
     def _insert(self, connection: sa.Connection, batch: _Batch) -> None:
