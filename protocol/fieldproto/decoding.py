@@ -20,7 +20,8 @@ def decode(
             found.append(pair)
     if not found:
         raise MessageError(d.name, "?", "topic", "%s is not heard here" % topic)
-    message, names = found[0]
+    # Which of several messages it was meant to be, only what is in it can say.
+    name = found[0][0].name if len(found) == 1 else topic
     obj = payload
     if isinstance(payload, bytes):
         from .jsonstrict import loads
@@ -28,13 +29,13 @@ def decode(
         try:
             obj = loads(payload)
         except ValueError as error:
-            raise MessageError(d.name, message.name, "", str(error)) from None
-    if isinstance(obj, list) and receiver == "host":
+            raise MessageError(d.name, name, "", str(error)) from None
+    if isinstance(obj, list) and receiver == "host" and any([pair[0].batch for pair in found]):
         from . import batches
 
         return batches.decode(d, found, obj, decode_one)
     if not isinstance(obj, dict):
-        raise MessageError(d.name, message.name, "", "is not a JSON object")
+        raise MessageError(d.name, name, "", "is not a JSON object")
     return decode_one(d, found, obj, node)
 
 

@@ -93,8 +93,10 @@ class Field:
     def _number(self, value: object) -> "int | float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError("is %s, not a number" % kind_of(value))
-        if value != value or not -MAX_NUMBER <= value <= MAX_NUMBER:
+        if value - value != 0:  # NaN where it is NaN or infinite
             raise ValueError("is not a finite number")
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:
+            raise ValueError("is too large a number")
         if self.type == "int" or self.type == "epoch":
             if int(value) != value:
                 raise ValueError("is %s, not a whole number" % value)

@@ -95,7 +95,7 @@ def test_a_newer_version_is_refused_whole_and_says_what_to_do(version, said):
         (True, "is a boolean, not a number"),
         ([2], "is a list, not a number"),
         ({}, "is an object, not a number"),
-        (10**16, "is not a finite number"),
+        (10**16, "is too large a number"),
     ],
 )
 def test_a_version_that_is_none_is_a_bad_field(version, reason):

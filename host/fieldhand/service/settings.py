@@ -7,16 +7,18 @@ setting's name in capitals.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from fieldhand import dialects
 from fieldhand.connection import BrokerAddress
-from fieldhand.errors import ConfigError, did_you_mean
+from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.service.farm import FarmSettings
+from fieldproto.jsonstrict import MAX_PAYLOAD
 
 PREFIX = "FIELDHAND_SERVICE_"
 DATABASE_NAME = "service.db"
@@ -50,14 +52,16 @@ class ServiceSettings(BaseModel):
     group: str = Field("fieldhand", pattern=r"^[^/+#\x00]+$", description="their $share group")
 
     batch_rows: int = Field(500, ge=1, le=10_000, description="messages in one commit, at most")
-    max_payload: int = Field(65_536, ge=256, le=16_777_216, description="bytes of one message")
+    max_payload: int = Field(
+        MAX_PAYLOAD, ge=256, le=MAX_PAYLOAD, description="bytes of one message; JSON has no more"
+    )
     max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
     node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
     node_burst: int = Field(10_000, ge=1, description="messages of one node at once")
     node_silent_s: float = Field(
         3_900, gt=0, le=31_536_000, description="a node not heard for longer is called silent"
     )
-    store_every: dict[str, float] = Field(
+    store_every: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default_factory=dict, description="dialect -> seconds between stored readings of a node"
     )
 
@@ -107,6 +111,17 @@ class ServiceSettings(BaseModel):
     )
     influx_token: SecretStr = Field(SecretStr(""), description="of 2.x; from the environment")
     influx_queue: int = Field(50_000, ge=1, le=10_000_000, description="readings that may wait")
+
+    @field_validator("dialects", "store_every")
+    @classmethod
+    def _of_dialects(cls, value: Iterable[str]) -> Iterable[str]:
+        """Raises ValueError for a dialect there is not."""
+        for name in value:
+            try:
+                dialects.check_name(name)
+            except FieldhandError as error:
+                raise ValueError(str(error)) from None
+        return value
 
 
 def load(
@@ -182,5 +197,7 @@ def _problem(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         hint = did_you_mean(name, list(ServiceSettings.model_fields))
         return f"service.{name}: is not a setting{hint}"
-    message = item["msg"][:1].lower() + item["msg"][1:]
+    # What a validator here raised needs no "Value error" before it.
+    message = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
+    message = message[:1].lower() + message[1:]
     return f"service.{name}: {message}"
