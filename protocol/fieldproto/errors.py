@@ -5,8 +5,8 @@ class MessageError(ValueError):
     """A message that cannot be encoded or decoded.
 
     Attributes: `dialect`, `message` (its name in the document; the topic, or "?", before it is
-    known), `field` (dotted, "" for the message as a whole), `reason`; and of a refused command what could
-    be read, so that it can be answered: `command`, `id` (None where not).
+    known), `field` (dotted, "" for the message as a whole), `reason`; and of a refused command
+    what could be read, so that it can be answered: `command`, `id` (None where not).
     """
 
     command: "str | None" = None
