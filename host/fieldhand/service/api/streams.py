@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from fastapi import Response, WebSocket, WebSocketDisconnect
 from starlette.types import Receive, Scope, Send
 
-from fieldhand.service.api.connections import ABORT
+from fieldhand.service.api.connections import ABORT, LIVE, LIVE_SEND_BYTES
 from fieldhand.service.live.hub import LiveEvent, Subscription
 
 # This often a stream that has nothing to say says that it lives.
@@ -78,6 +78,8 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
         watch = _Watch(self._subscription, heartbeat=True)
+        if (bound := scope.get("extensions", {}).get(LIVE)) is not None:
+            bound()
         try:
             with self._subscription as subscription:
                 await send(
@@ -88,11 +90,11 @@ class EventStream(Response):
                     }
                 )
                 # Of what was before, one that cannot be shown is left out as later on.
-                before = b"".join(_formed(self._first, self._form))
-                await say(b": connected\nretry: %d\n\n" % RETRY_MS + before)
+                before = _formed(self._first, self._form)
+                for body in _joined([b": connected\nretry: %d\n\n" % RETRY_MS, *before]):
+                    await say(body)
                 async for event in subscription:
-                    body = b"".join(_formed((event, *subscription.take()), self._form))
-                    if body:
+                    for body in _joined(_formed((event, *subscription.take()), self._form)):
                         await say(body)
                 await say(_DROPPED if subscription.dropped else b"", more=False)
         except asyncio.CancelledError:
@@ -195,6 +197,20 @@ def _farewell(subscription: Subscription) -> tuple[int, str]:
 def _formed(events: Sequence[LiveEvent], form: Callable[[LiveEvent], _Form | None]) -> list[_Form]:
     made = (form(event) for event in events)
     return [one for one in made if one is not None]
+
+
+def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Few writes, none so long that a client which is slow, but takes it, looks like one that is
+    stuck.
+    """
+    body = b""
+    for part in parts:
+        if body and len(body) + len(part) > LIVE_SEND_BYTES:
+            yield body
+            body = b""
+        body += part
+    if body:
+        yield body
 
 
 async def _cut(scope: Scope, gone: asyncio.Future[None]) -> None:
