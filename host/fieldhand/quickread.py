@@ -18,7 +18,7 @@ from fieldhand.records import NO_PROVENANCE, Provenance, Reading
 from fieldproto.dialect import Dialect
 from fieldproto.jsonstrict import MAX_DEPTH, MAX_PAYLOAD
 from fieldproto.messages import ATTRIBUTES, EXT, Message
-from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field
+from fieldproto.schema import MAX_NUMBER, MAX_STRING, Field, is_level
 from fieldproto.timestamps import parse_utc
 from fieldproto.uplink import EXT_FIELDS
 
@@ -93,6 +93,8 @@ class QuickReading:
         node = names.get("node")
         said = values.pop("node", node)
         if said is None or (node is not None and said != node):
+            raise Unsure
+        if node is None and not is_level(said):
             raise Unsure
         node = said
         tenant = {}

@@ -2,7 +2,7 @@
 
 from .errors import MessageError
 from .messages import EXT, MAX_ID, Record
-from .schema import FieldError, read, under
+from .schema import FieldError, is_level, read, under
 
 
 def decode(
@@ -94,6 +94,8 @@ def _decode(d, message, names, obj, node):
     for key in d.options:
         if key in values and key not in names and values[key] != d.options[key]:
             raise FieldError(_named(message, key), "is another %s" % key)
+    if "node" not in names and not is_level(values.get("node", "?")):
+        raise FieldError(_named(message, "node"), "%r cannot be in a topic" % values["node"])
     if node and values.get("node", node) != node:
         raise FieldError(_named(message, "node"), "is another node")
     if message.sender == "host":

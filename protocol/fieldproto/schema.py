@@ -163,7 +163,10 @@ def kind_of(value: object) -> str:
 
 def is_level(text):
     """Whether `text` can be one level of a topic."""
-    return text != "" and "/" not in text and "+" not in text and "#" not in text
+    for char in "/+#\0":
+        if char in text:
+            return False
+    return text != ""
 
 
 def read(obj: dict, fields: tuple) -> dict:

@@ -76,6 +76,18 @@ def test_known_keys_that_are_rare_are_left_to_decode(key, more):
         route.quick.read(route.names, json.dumps(obj).encode(), 5.0)
 
 
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "", "a\0b"])
+def test_a_farm_that_no_topic_can_have_is_refused(name):
+    """Nothing could be sent to it."""
+    topic, payload = packet("farm")[:2]
+    payload = json.dumps({**json.loads(payload), "farm_id": name}).encode()
+    for inbound in (slow("farm"), Inbound([dialects.unbound("farm")])):
+        with pytest.raises(Refused) as refused:
+            inbound.events(topic, payload, 5.0, False)
+        assert refused.value.field == "farm_id"
+        assert "cannot be in a topic" in str(refused.value)
+
+
 def test_a_table_with_what_is_not_known_here_has_no_quick_way():
     farm = dialects.unbound("farm")
     assert QuickReading.of(farm, farm.message("reply")) is None
