@@ -7,6 +7,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fieldhand.records import Provenance, Reading, Status
 from fieldhand.service.store import database as database_module
@@ -161,6 +163,46 @@ def test_any_name_is_only_a_name(database, name):
     with database.reading() as connection:
         assert nodes.find(connection, name) == [made]
         assert nodes.find(connection, made.public_id) == [made]
+
+
+# What an escape looks like is tried often.
+WORDS = st.lists(st.sampled_from([":", "~", "3A", "7E", "a", "%3A", "é"]), min_size=1, max_size=5)
+PLACES = st.sets(st.tuples(WORDS.map("".join), WORDS.map("".join)), min_size=1, max_size=20)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(PLACES)
+def test_a_public_id_means_one_node(database, places):
+    with database.writing() as connection:
+        connection.execute(schema.node.delete())
+        for org, name in places:
+            for key in (
+                nodes.key_of("dese", {"org": org}, name),
+                nodes.key_of("solar", {"company": org}, name),
+                nodes.key_of("farm", {}, name),
+            ):
+                nodes.ensure(connection, database, key, 1.0)
+        for row in nodes.listing(connection):
+            assert nodes.find(connection, row.public_id) == [row]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "name", "id"),
+    [
+        ({}, "g1", "x:g1"),
+        ({}, "a:b", "x:a:b"),
+        ({"org": "a"}, "AA:BB", "x:a:AA:BB"),
+        ({"org": "a:b"}, "c", "x:a~3Ab:c"),
+        ({"org": "a"}, "b:c", "x:a:b:c"),
+        ({"org": "~a%3A"}, "~3A", "x:~a%3A:~3A"),
+        ({"org": "a~3Ab"}, "c", "x:a~7E3Ab:c"),
+        ({"org": "a~7E3Ab"}, "c", "x:a~7E7E3Ab:c"),
+    ],
+)
+def test_only_a_tenants_colon_is_written_otherwise(tenant, name, id):
+    assert nodes.public_id("x", tenant, name) == id
 
 
 def test_a_kept_status_counts_where_it_says_something_new(database):

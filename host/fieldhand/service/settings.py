@@ -56,6 +56,9 @@ class ServiceSettings(BaseModel):
         MAX_PAYLOAD, ge=256, le=MAX_PAYLOAD, description="bytes of one message; JSON has no more"
     )
     max_nodes: int = Field(20_000, ge=1, description="nodes known; a stranger beyond is refused")
+    claim_heard: bool = Field(
+        True, description="an organisation may register what was heard and is nobody's"
+    )
     node_rate: float = Field(50.0, ge=0, description="messages a second of one node; 0: any")
     node_burst: int = Field(10_000, ge=1, description="messages of one node at once")
     node_silent_s: float = Field(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
+
 from fieldhand import dialects
 from fieldhand.errors import FieldhandError
 from fieldhand.service.service import Service
-from fieldhand.service.store import nodes
+from fieldhand.service.store import commands, nodes
 from fieldhand.service.store.nodes import NodeRow
 from fieldproto.schema import is_level
 
@@ -37,13 +39,14 @@ def register(
     options: Mapping[str, Any],
     *,
     org: str | None,
+    by_operator: bool,
     extras: bool = True,
 ) -> tuple[NodeRow, bool]:
     """The node, and whether it was not registered before.
 
     `org` is whose it is to be; None leaves that to its tenant. A tenant the options leave out is
-    `org`. A node that was only heard, of no tenant, becomes the first's who names it: ids that are
-    hard to guess, or a broker that knows its devices, keep strangers from it.
+    `org`. An organisation cannot have what anybody registered before it, the operator and the fleet
+    file included; a node that was only heard is the first's who names it (see `_free`).
 
     Raises BadRegistration, Taken, FieldhandError when there are too many nodes, StoreError.
     """
@@ -71,8 +74,9 @@ def register(
     with service.database.writing() as connection:
         if nodes.count(connection) >= service.settings.max_nodes:
             raise FieldhandError(f"{service.settings.max_nodes} nodes are known: no more can be")
-        row = nodes.ensure(connection, service.database, key, None)
-        if org is not None and row.org not in (None, org):
+        row = nodes.held(connection, service.database, key)
+        mine = org is None or row.org == org
+        if not mine and not (row.org is None and (by_operator or _free(service, connection, row))):
             raise Taken(name)
         fresh = not row.registered
         row = nodes.register(
@@ -80,3 +84,17 @@ def register(
         )
     service.ingest.nodes.forget(key)
     return row, fresh
+
+
+def _free(service: Service, connection: sa.Connection, row: NodeRow) -> bool:
+    """Whether an organisation may have a node that is no organisation's.
+
+    One that was heard may, if the settings let it, as long as nobody ever told it anything: who did
+    was the operator. Ids that are hard to guess, or a broker that knows its devices, keep strangers
+    from the others.
+    """
+    if row.registered:
+        return False
+    if row.first_heard is None:
+        return True
+    return service.settings.claim_heard and not commands.history(connection, row.id, limit=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,8 @@ State = Literal["online", "offline", "silent", "unheard"]
 STRAGGLES_S = 5.0
 # Tenants' names on the wire, the first that is there says whose a node is.
 TENANTS = ("org", "company")
+# What of a tenant would read as more than it in a public id. `~` because URLs leave it alone.
+_AMBIGUOUS = re.compile("~(?=3A|7E)|:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,21 @@ class NodeRow:
 
     @property
     def public_id(self) -> str:
-        """dialect:tenant:name, without the tenant where the dialect has none."""
-        return ":".join([self.dialect, *self.tenant.values(), self.name])
+        """See `public_id`."""
+        return public_id(self.dialect, self.tenant, self.name)
+
+
+def public_id(dialect: str, tenant: Mapping[str, str], name: str) -> str:
+    """dialect:tenant:name, without the tenant where the dialect has none.
+
+    No two nodes have the same: the name is all that follows, and ":" in a tenant is "~3A" ("~3A"
+    and "~7E" as they stand there begin with "~7E" for their "~").
+    """
+    return ":".join([dialect, *map(_escaped, tenant.values()), name])
+
+
+def _escaped(tenant: str) -> str:
+    return _AMBIGUOUS.sub(lambda found: f"~{ord(found[0]):X}", tenant)
 
 
 def key_of(dialect: str, tenant: Mapping[str, str], name: str) -> NodeKey:
@@ -84,6 +100,12 @@ def by_key(connection: sa.Connection, key: NodeKey) -> NodeRow | None:
     return None if row is None else _node(row)
 
 
+def held(connection: sa.Connection, database: Database, key: NodeKey) -> NodeRow:
+    """As `ensure`, of none heard now; nobody else changes it before the transaction's end."""
+    ensure(connection, database, key, None)
+    return _node(connection.execute(_of_key(key).with_for_update()).one())
+
+
 def _of_key(key: NodeKey) -> sa.Select[Any]:
     table = schema.node
     return sa.select(table).where(
@@ -117,23 +139,31 @@ def get(connection: sa.Connection, id: int) -> NodeRow | None:
     return None if row is None else _node(row)
 
 
-def find(connection: sa.Connection, word: str, org: str | None = None) -> list[NodeRow]:
-    """The nodes that `word` may mean: a public id, or a name. `org`: only of this organisation."""
+def find(
+    connection: sa.Connection, word: str, org: str | None = None, dialect: str | None = None
+) -> list[NodeRow]:
+    """The nodes that `word` may mean: a public id, or a name.
+
+    `org`, `dialect`: only of this organisation, only of this dialect.
+    """
     table = schema.node
-    dialect, colon, rest = word.partition(":")
-    names = [word, *([rest, rest.rpartition(":")[2]] if colon else [])]
+    # A name may have colons, what is before it in a public id has none inside.
+    parts = word.split(":", 1 + len(TENANTS))
+    names = [":".join(parts[n:]) for n in range(len(parts))]
     query = sa.select(table).where(table.c.name.in_(names)).order_by(table.c.id)
     if org is not None:
         query = query.where(table.c.org == org)
+    if dialect is not None:
+        query = query.where(table.c.dialect == dialect)
     found = [_node(row) for row in connection.execute(query)]
     exact = [row for row in found if row.public_id == word]
     return exact or [row for row in found if row.name == word]
 
 
 def assign(connection: sa.Connection, id: int, org: str | None) -> None:
-    """Whose a node is from now on."""
+    """Whose a node is from now on. It is registered then: None is the operator, not anybody."""
     table = schema.node
-    connection.execute(table.update().where(table.c.id == id).values(org=org))
+    connection.execute(table.update().where(table.c.id == id).values(org=org, registered=True))
 
 
 def names(connection: sa.Connection, ids: Iterable[int]) -> dict[int, str]:

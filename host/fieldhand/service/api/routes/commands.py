@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -252,6 +253,11 @@ def command_out(row: CommandRow, node: NodeRow) -> CommandOut:
     return CommandOut(**view(row, node))
 
 
+def in_url(word: str) -> str:
+    """One part of an address; names may have any character."""
+    return quote(word, safe=":")
+
+
 def sent(
     service: Service,
     caller: Caller,
@@ -275,7 +281,7 @@ def sent(
     except guards.Blocked as error:
         raise HTTPException(403, str(error)) from None
     response.status_code = 201 if fresh else 200
-    response.headers["Location"] = f"/nodes/{node.public_id}/commands/{row.id}"
+    response.headers["Location"] = f"/nodes/{in_url(node.public_id)}/commands/{row.id}"
     return command_out(row, node)
 
 

@@ -25,6 +25,7 @@ from fieldhand.service.api.routes.commands import (
     IdempotencyKey,
     Params,
     command_out,
+    in_url,
     sent,
 )
 from fieldhand.service.commands.lifecycle import CONFIG, view
@@ -48,7 +49,7 @@ TAKEN: dict[int | str, dict[str, Any]] = {
 def the(service: Service, dialect: str, word: str, caller: Caller) -> NodeRow:
     """The caller's node of this dialect; HTTPException 404, or 409 when several have the name."""
     with service.database.reading() as connection:
-        found = [row for row in nodes.find(connection, word, caller.org) if row.dialect == dialect]
+        found = nodes.find(connection, word, caller.org, dialect)
     if not found:
         raise HTTPException(404, f"no node '{word}' of {dialect}")
     if len(found) > 1:
@@ -70,7 +71,15 @@ def registered(
     if caller.org is not None and org not in (None, caller.org):
         raise HTTPException(422, "org: is another organisation's")
     try:
-        return register(service, dialect, name, options, org=caller.org or org, extras=extras)
+        return register(
+            service,
+            dialect,
+            name,
+            options,
+            org=caller.org or org,
+            by_operator=caller.org is None,
+            extras=extras,
+        )
     except BadRegistration as error:
         raise HTTPException(422, str(error)) from None
     except Taken as error:
@@ -129,7 +138,7 @@ def register_node(
         service, caller, wanted.dialect, wanted.name, wanted.options, wanted.org, wanted.extras
     )
     response.status_code = 201 if fresh else 200
-    return _registered(row, f"/live?node={row.public_id}", None)
+    return _registered(row, f"/live?node={in_url(row.public_id)}", None)
 
 
 def _registered(row: NodeRow, stream: str, command: CommandOut | None) -> Registered:
@@ -177,7 +186,7 @@ def register_device(
         with service.database.reading() as connection:
             last = store.history(connection, row.id, limit=1)
         command = command_out(last[0], row) if last else None
-    return _registered(row, f"/devices/{row.public_id}/stream", command)
+    return _registered(row, f"/devices/{in_url(row.public_id)}/stream", command)
 
 
 # -- Solar -----------------------------------------------------------------------------------------
@@ -319,10 +328,11 @@ def dese_command(
 
     The path is the document's topic devices/{org_id}/{device_id}/commands.
     """
-    node = the(service, "dese", f"dese:{org_id}:{device_id}", caller)
+    node = _pool(service, org_id, device_id, caller)
     asked = CommandIn(action=wanted.command, params=wanted.parameters)
     made = sent(service, caller, node, asked, response, idempotency_key)
-    response.headers["Location"] = f"/devices/{org_id}/{device_id}/command_response/{made.id}"
+    place = f"/devices/{in_url(org_id)}/{in_url(device_id)}"
+    response.headers["Location"] = f"{place}/command_response/{made.id}"
     return _dese_sent(made, device_id)
 
 
@@ -338,7 +348,7 @@ def dese_response(
     "Backend marks command as `timeout`", "Device should still send response if command was
     processed": a late one is shown, and the state stays `timeout`.
     """
-    node = the(service, "dese", f"dese:{org_id}:{device_id}", caller)
+    node = _pool(service, org_id, device_id, caller)
     with service.database.reading() as connection:
         row = store.get(connection, command_id)
         if row is None or row.node_id != node.id or row.action == CONFIG:
@@ -372,9 +382,13 @@ def dese_config(
     """DESE's "5. Configuration Update (`config`): Backend -> Device", sensor calibration and alert
     thresholds included. The path is the document's topic devices/{org_id}/{device_id}/config.
     """
-    node = the(service, "dese", f"dese:{org_id}:{device_id}", caller)
+    node = _pool(service, org_id, device_id, caller)
     row, _ = service.commands.configure(node, wanted.config, caller=caller.name)
     return _dese_sent(CommandOut(**view(row, node)), device_id)
+
+
+def _pool(service: Service, org: str, name: str, caller: Caller) -> NodeRow:
+    return the(service, "dese", nodes.public_id("dese", {"org": org}, name), caller)
 
 
 def _dese_sent(made: CommandOut, device_id: str) -> DeseSent:
