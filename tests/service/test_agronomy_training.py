@@ -528,5 +528,8 @@ def test_one_reading_is_too_little_and_says_so(farm_folder):
     result = CliRunner().invoke(cli, ["agronomy", "train", "farm_001"])
     assert result.exit_code == 0, result.output
     first, second = result.output.splitlines()
-    assert first.startswith("physical is used: 0 hours to learn from, 336 are needed")
+    assert first == (
+        "naive is used until ET0 is known, then physical: 0 hours to learn from, 336 are needed;"
+        " ET0 was not known: no 24 hours of which 18 have a temperature"
+    )
     assert second == f"{folder}/.fieldhand/agronomy/farm%3Afarm_001.json: 0 hours"

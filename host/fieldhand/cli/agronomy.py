@@ -178,6 +178,9 @@ def _show(model: Model, path: Path) -> None:
         how = f"{folds}-fold time-series cross-validation" if folds else "on all hours there are"
         click.echo(f"soil moisture of {model.node} in {model.horizon_h} h, points of %, {how}:")
         Console().print(table)
-    click.echo(f"{model.chosen} is used: {model.why}")
+    used = f"{model.chosen} is used"
+    if model.chosen == "physical" and "physical" not in model.errors:
+        used = "naive is used until ET0 is known, then physical"
+    click.echo(f"{used}: {model.why}")
     span = f", {model.first} to {model.last}" if model.first is not None else ""
     click.echo(f"{path}: {model.samples} hours{span}")

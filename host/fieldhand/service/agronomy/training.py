@@ -82,7 +82,7 @@ def train(hours: Hours, place: FarmSettings, node: str, horizon_h: int, now: flo
             now,
             balanced or found,
             chosen="physical",
-            why=why if lacking is None else f"{why}; until ET0 is known the soil stays: {lacking}",
+            why=why if lacking is None else f"{why}; ET0 was not known: {lacking}",
             errors=_plain_errors(balanced or found, folds=0),
         )
     return _trained(hours, usable, names, place, node, horizon_h, now)
