@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from fieldhand.errors import BadParameter, UnknownAction
@@ -26,12 +26,19 @@ ENDED = (DONE, FAILED, TIMEOUT)
 MAX_TIMEOUT_S = 86_400.0
 MAX_RETRIES = 100
 DEFAULT_TIMEOUT_S = 30.0
+# For how long after its time limit the effect of a command is still told as its late answer.
+LATE_EFFECT_S = 3_600.0
+# By how many seconds a node's clock that is set may be behind.
+CLOCK_SKEW_S = 60.0
+# 2001-01-01: clocks that nobody has set tell an earlier time.
+CLOCK_SET_SINCE = 978_307_200
 
 
 class Asked:
     """A command that was sent, as far as its answer has to find it.
 
-    `options` are those of the node's dialect, `canonical` the parameters by canonical name.
+    `options` are those of the node's dialect, `canonical` the parameters by canonical name,
+    `asked_at` is when it was about to be sent first (Unix seconds of this host).
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class Asked:
         options: Mapping[str, Any],
         command: Command,
         canonical: Mapping[str, Any],
+        asked_at: float,
     ) -> None:
         self.id = id
         self.node = node
@@ -49,6 +57,7 @@ class Asked:
         self.options = options
         self.command = command
         self.canonical = canonical
+        self.asked_at = asked_at
 
     def is_of(self, event: Reply | Status | Reading) -> bool:
         """Whether `event` comes from the node that was asked."""
@@ -56,10 +65,26 @@ class Asked:
             return False
         return all(self.options.get(name, held) == held for name, held in event.tenant.items())
 
-    def shown_by(self, message: str, event: Event) -> bool:
+    @property
+    def effect(self) -> tuple[str, ...]:
+        """The message and the value in it that show the effect: (message,) for any such message."""
+        return tuple(self.command.settled_by[:2]) if self.command.settled_by else ()
+
+    def is_before(self, event: Reply | Status | Reading) -> bool:
+        """Whether the command was there when `event` came about, as far as one can tell.
+
+        A backlog tells of what was before. A clock that was never set says nothing of when.
+        """
+        if event.received_at < self.asked_at:
+            return False
+        if event.time is None or event.time < CLOCK_SET_SINCE:
+            return True
+        return event.time >= self.asked_at - CLOCK_SKEW_S
+
+    def shown_by(self, message: str, event: Reply | Status | Reading) -> bool:
         """Whether `event`, decoded from `message`, shows that the command was carried out."""
         rule = self.command.settled_by
-        if not rule or rule[0] != message:
+        if not rule or rule[0] != message or not self.is_before(event):
             return False
         if len(rule) == 1:
             return True
@@ -84,25 +109,49 @@ def may_answer(event: Event) -> bool:
     return isinstance(event, (Status, Reading)) and event.provenance.boot is None
 
 
-def find(asked: Mapping[str, A], message: str, event: Event) -> A | None:
-    """The command among `asked` (id -> command, the oldest first) that a live event answers.
+def find(asked: Mapping[str, A], message: str, event: Event) -> list[A]:
+    """The commands among `asked` (id -> command, the oldest first) that a live event answers.
 
-    `message` is the event's name in its dialect. Retained events answer nothing: leave them out.
+    `message` is the event's name in its dialect. More than one only where the event shows what
+    several wanted. Retained events answer nothing: leave them out.
     """
     if isinstance(event, Reply) and event.id:
         found = asked.get(event.id)
-        return found if found is not None and found.is_of(event) else None
+        return [found] if found is not None and found.is_of(event) else []
     if isinstance(event, Reply) and event.command:
         for one in asked.values():
             if one.is_of(event) and one.command.name == event.command:
-                return one
-        return None
+                return [one]
+        return []
     if not isinstance(event, (Reply, Status, Reading)) or not may_answer(event):
-        return None
-    for one in asked.values():
-        if one.is_of(event) and one.shown_by(message, event):
-            return one
-    return None
+        return []
+    return _shown([one for one in asked.values() if one.is_of(event)], message, event)
+
+
+def is_late(last: Asked, ended_at: float, message: str, event: Reply) -> bool:
+    """Whether `event`, which answers nothing that is waited for, shows a command's effect late.
+
+    `last` is the last command its node was sent, which timed out at `ended_at` (Unix seconds).
+    """
+    if event.id or event.command or len(last.effect) < 2:
+        return False
+    in_time = event.received_at <= ended_at + LATE_EFFECT_S
+    return in_time and last.is_of(event) and last.shown_by(message, event)
+
+
+def _shown(asked: Iterable[A], message: str, event: Reply | Status | Reading) -> list[A]:
+    found: list[A] = []
+    over: set[tuple[str, ...]] = set()
+    for one in asked:
+        if one.effect in over:
+            continue
+        if one.shown_by(message, event):
+            found.append(one)
+            if len(one.effect) == 1:
+                over.add(one.effect)  # an act, no state: each has a message of its own
+        elif any(one.effect == other.effect for other in found):
+            over.add(one.effect)  # what was wanted after this one has not come about yet
+    return found
 
 
 def encode(

@@ -122,7 +122,13 @@ class _Entry(answers.Asked):
 
     def __init__(self, pending: Pending, command: Command, canonical: Mapping[str, Any]) -> None:
         super().__init__(
-            pending.id, pending.node, pending.dialect, pending.options, command, canonical
+            pending.id,
+            pending.node,
+            pending.dialect,
+            pending.options,
+            command,
+            canonical,
+            pending.sent_at,
         )
         self.pending = pending
         self.deadline = 0.0
@@ -176,16 +182,21 @@ class CommandBook:
             entry.pending._to(TIMEOUT, error="the fleet was closed before an answer came")
 
     def on_event(self, message: str, event: Event) -> Pending | None:
-        """Give a live (not retained) event to the command that it answers, if any."""
+        """Give a live (not retained) event to the commands that it answers.
+
+        Returns the command, the oldest where there are several; None where there is none.
+        """
         with self._lock:
-            entry = answers.find(self._open, message, event)
-            if entry is not None and isinstance(event, Reply) and (event.id or event.command):
-                self._answered(entry, event)
-            elif entry is not None:
-                self._end(entry, DONE, event if isinstance(event, Reply) else None, event)
-            elif isinstance(event, Reply) and event.id:
-                return self._late(event)
-            return entry.pending if entry is not None else None
+            found = answers.find(self._open, message, event)
+            told = isinstance(event, Reply) and bool(event.id or event.command)
+            for entry in found:
+                if told:
+                    self._answered(entry, event)  # type: ignore[arg-type]
+                else:
+                    self._end(entry, DONE, event if isinstance(event, Reply) else None, event)
+            if found:
+                return found[0].pending
+            return self._late(message, event) if isinstance(event, Reply) else None
 
     def _answered(self, entry: _Entry, reply: Reply) -> None:
         if reply.state == ACCEPTED:
@@ -195,13 +206,29 @@ class CommandBook:
         else:
             self._end(entry, FAILED if reply.state == FAILED else DONE, reply, reply)
 
-    def _late(self, reply: Reply) -> Pending | None:
-        ended = self._ended.get(reply.id or "")
+    def _late(self, message: str, reply: Reply) -> Pending | None:
+        if not reply.id:
+            return self._late_effect(message, reply)
+        ended = self._ended.get(reply.id)
         if ended is None:
             return None
         if ended.is_of(reply):
             ended.pending.late.append(reply)
         return ended.pending
+
+    def _late_effect(self, message: str, reply: Reply) -> Pending | None:
+        known = [entry for book in (self._open, self._ended) for entry in book.values()]
+        asked = [entry for entry in known if entry.is_of(reply)]
+        if not asked:
+            return None
+        last = max(asked, key=lambda entry: entry.asked_at)
+        pending = last.pending
+        if pending.state != TIMEOUT or pending.ended_at is None or pending.late:
+            return None
+        if not answers.is_late(last, pending.ended_at, message, reply):
+            return None
+        pending.late.append(reply)
+        return pending
 
     def _end(self, entry: _Entry, state: str, reply: Reply | None, by: Event | None) -> None:
         pending = entry.pending

@@ -47,8 +47,9 @@ def reply(state="done", id=None, command=None, dialect="dese", node="n", data=No
 
 
 def status(dialect, node="n", boot=None, tenant=None, **values):
+    origin, tenant = Provenance(boot), tenant or {}
     return Status(
-        node, dialect, "online", values, None, 0.0, provenance=Provenance(boot), tenant=tenant or {}
+        node, dialect, "online", values, None, time.time(), provenance=origin, tenant=tenant
     )
 
 
@@ -102,9 +103,52 @@ def test_a_heartbeat_of_a_node_that_answers_by_id_is_no_answer(desk):
 
 def test_the_next_reading_answers_send_now_one_each(desk):
     first, second = desk.send("plantnanny", "send_now"), desk.send("plantnanny", "send_now")
-    reading = Reading("n", "plantnanny", {"air_temperature": 20.0}, None, 0.0)
+    reading = Reading("n", "plantnanny", {"air_temperature": 20.0}, None, time.time())
     desk.book.on_event("data", reading)
     assert (first.state, second.state) == ("done", "sent")
+
+
+def test_by_effect_every_command_that_wanted_it_until_something_else_was_wanted(desk):
+    commands = [desk.send("farm", "irrigation", {"state": state}) for state in (1, 1, 0, 1)]
+    other = desk.send("farm", "fertilization", {"state": 1})
+    shown = reply(dialect="farm", data={"irrigation": 1, "fertilization": 1})
+    assert desk.book.on_event("STATUS", shown) is commands[0]
+    assert [one.state for one in commands] == ["done", "done", "sent", "sent"]
+    assert other.state == "done"
+
+
+def test_what_was_before_the_command_does_not_show_its_effect(desk):
+    """By the node's own time: a backlog tells of what was."""
+    on = desk.send("farm", "irrigation", {"state": 1})
+    shown = reply(dialect="farm", data={"irrigation": 1})
+    desk.book.on_event("STATUS", replace(shown, time=int(on.sent_at) - 3600))
+    assert on.state == "sent"
+    desk.book.on_event("STATUS", replace(shown, time=int(on.sent_at)))
+    assert on.state == "done"
+    sample = desk.send("plantnanny", "send_now")
+    reading = Reading("n", "plantnanny", {}, int(sample.sent_at) - 7200, time.time())
+    desk.book.on_event("data", reading)
+    assert sample.state == "sent"
+    desk.book.on_event("data", replace(reading, time=0))  # a clock that was never set
+    assert sample.state == "done"
+
+
+def test_an_effect_after_the_time_limit_is_a_late_answer_once(desk):
+    on = desk.send("farm", "irrigation", {"state": 1}, timeout=0.05)
+    assert on.wait(2) == "timeout"
+    shown = reply(dialect="farm", data={"irrigation": 1})
+    assert desk.book.on_event("STATUS", replace(shown, data={"irrigation": 0})) is None
+    assert desk.book.on_event("STATUS", shown) is on
+    assert desk.book.on_event("STATUS", shown) is None
+    assert list(on.late) == [shown] and on.state == "timeout"
+
+
+def test_an_effect_is_no_late_answer_where_something_was_asked_since(desk):
+    on = desk.send("farm", "irrigation", {"state": 1}, timeout=0.05)
+    assert on.wait(2) == "timeout"
+    desk.send("farm", "irrigation", {"state": 0})
+    assert desk.book.on_event("STATUS", reply(dialect="farm", data={"irrigation": 1})) is None
+    assert not on.late
 
 
 def test_accepted_extends_the_time_by_the_actuation(desk):

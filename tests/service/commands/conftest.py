@@ -28,8 +28,11 @@ def desk_on_sqlite(
 
 
 @pytest.fixture(scope="module")
-def desk_on_postgresql(mosquitto: Mosquitto, postgres: Postgres) -> Iterator[Desk]:
-    with Desk(postgres.make_database("commands"), mosquitto.port) as made:
+def desk_on_postgresql(
+    request: pytest.FixtureRequest, mosquitto: Mosquitto, postgres: Postgres
+) -> Iterator[Desk]:
+    name = "commands_" + request.module.__name__.rpartition(".")[2]
+    with Desk(postgres.make_database(name), mosquitto.port) as made:
         yield made
 
 

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from fieldhand import answers, dialects
-from fieldhand.answers import ACCEPTED, DONE, FAILED, SENT, Asked
+from fieldhand.answers import ACCEPTED, DONE, FAILED, SENT, TIMEOUT, Asked
 from fieldhand.records import Heard, Reply
 from fieldhand.service.arrivals import Arrival
 from fieldhand.service.commands.lifecycle import Commands
+from fieldhand.service.ingest.writer import AGAIN_S
 from fieldhand.service.store import commands as store
 from fieldhand.service.store import readings, schema
 from fieldhand.service.store.commands import OPEN, SENDING, CommandRow
@@ -68,8 +69,10 @@ class Answering:
         if not heard:
             return
         replies = [arrival for arrival in heard if isinstance(arrival.event, Reply)]
-        new = dict(zip(map(id, replies), self._insert(connection, replies), strict=True))
-        batch = _Batch(connection, heard)
+        keys = dict(zip(map(id, replies), _keys(connection, replies), strict=True))
+        fresh = self._insert(connection, replies, keys)
+        new = dict(zip(map(id, replies), fresh, strict=True))
+        batch = _Batch(connection, heard, keys)
         for arrival in heard:
             if new.get(id(arrival), True) and (self._commands is not None or _named(arrival)):
                 batch.take(arrival)
@@ -85,10 +88,12 @@ class Answering:
     def _may_answer(self, event: Heard) -> bool:
         return isinstance(event, Reply) if self._commands is None else answers.may_answer(event)
 
-    def _insert(self, connection: sa.Connection, replies: Sequence[Arrival]) -> list[bool]:
+    def _insert(
+        self, connection: sa.Connection, replies: Sequence[Arrival], keys: Mapping[int, Key]
+    ) -> list[bool]:
         rows = []
         for arrival in replies:
-            reply, key = arrival.event, _key(arrival)
+            reply, key = arrival.event, keys[id(arrival)]
             assert isinstance(reply, Reply)
             rows.append(
                 {
@@ -111,9 +116,12 @@ class Answering:
 class _Batch:
     """The commands that the messages of one transaction may answer, and what they come to."""
 
-    def __init__(self, connection: sa.Connection, heard: Sequence[Arrival]) -> None:
+    def __init__(
+        self, connection: sa.Connection, heard: Sequence[Arrival], keys: dict[int, Key]
+    ) -> None:
         self.changes: list[_Change] = []
         self.answered: list[dict[str, Any]] = []
+        self._keys = keys
         self._connection = connection
         self._open: dict[int, dict[str, _Open]] = {}
         self._ended: dict[str, CommandRow] = {}
@@ -128,15 +136,29 @@ class _Batch:
             self._ended = store.some(connection, named - waiting)
 
     def take(self, arrival: Arrival) -> None:
-        """Find the command that a message answers, and note it."""
+        """Find the commands that a message answers, and note it."""
         event, node = arrival.event, arrival.node
-        waiting = self._open.get(node.id, {})
-        found = answers.find(waiting, arrival.message, event)
-        if found is None:
-            row = self._ended.get(event.id or "") if isinstance(event, Reply) else None
+        found = answers.find(self._open.get(node.id, {}), arrival.message, event)
+        for one in found:
+            self._settle(arrival, one)
+        if not found and isinstance(event, Reply):
+            row = self._ended.get(event.id) if event.id else self._missed(arrival, event)
             if row is not None and row.node_id == node.id:
                 self._late(arrival, row)
-            return
+
+    def _missed(self, arrival: Arrival, reply: Reply) -> CommandRow | None:
+        """The command that timed out and whose effect an answer shows that names none."""
+        row = store.last(self._connection, arrival.node.id)
+        if row is None or row.state != TIMEOUT or row.ended is None:
+            return None
+        asked = _asked(row, arrival.node)
+        if asked is None or not answers.is_late(asked, row.ended, arrival.message, reply):
+            return None
+        told = (step["step"] for step in store.steps(self._connection, row.id))
+        return None if store.LATE in told else row
+
+    def _settle(self, arrival: Arrival, found: _Open) -> None:
+        event, node = arrival.event, arrival.node
         row, at = found.row, event.received_at
         told = isinstance(event, Reply) and bool(event.id or event.command)
         if told and event.state == ACCEPTED:  # type: ignore[union-attr]
@@ -159,11 +181,14 @@ class _Batch:
             "error": (reply.error or "no reason given") if failed and reply else None,
             "data": dict(reply.data) or None if reply is not None else None,
         }
-        del waiting[row.id]
+        del self._open[node.id][row.id]
         shown = None if told else f"shown by {arrival.message}"
         changed = store.change(self._connection, row, OPEN, values, at, shown)
-        if changed is None:  # its time was up a moment ago
-            self._late(arrival, store.get(self._connection, row.id) or row)
+        if changed is None:
+            now = store.get(self._connection, row.id) or row
+            # Its time was up a moment ago, or another message showed the effect.
+            if told or now.state == TIMEOUT:
+                self._late(arrival, now)
             return
         self._ended[row.id] = changed
         self._answers(arrival, row, late=False)
@@ -183,8 +208,9 @@ class _Batch:
         self.changes.append(_Change(row, arrival.node, late))
 
     def _answers(self, arrival: Arrival, row: CommandRow, late: bool) -> None:
-        if isinstance(arrival.event, Reply):
-            key = _key(arrival)
+        key = self._keys.pop(id(arrival), None)
+        # Of several commands whose effect an answer shows it is noted with the oldest.
+        if key is not None:
             self.answered.append(
                 {
                     "of_node": arrival.node.id,
@@ -207,6 +233,7 @@ def _asked(row: CommandRow, node: NodeRow) -> _Open | None:
         {**node.options, **node.tenant},
         command,
         answers.canonical(command, row.params),
+        row.created,
     )
     asked.row = row
     return asked
@@ -217,9 +244,29 @@ def _named(arrival: Arrival) -> str | None:
     return arrival.event.id if isinstance(arrival.event, Reply) else None
 
 
-def _key(arrival: Arrival) -> Key:
-    """What makes an answer one: where it names its command and has no time, what it says."""
-    event = arrival.event
-    if isinstance(event, Reply) and event.id and event.time is None:
-        return Key(arrival.key.boot, 0)
-    return arrival.key
+def _keys(connection: sa.Connection, replies: Sequence[Arrival]) -> list[Key]:
+    """What makes each answer one.
+
+    One that names its command is that, however often it is said. Of others each delivery counts:
+    a farm's STATUS has whole seconds, and tells the same after every command. Only what the broker
+    delivers again, with the DUP flag, is an answer that is stored already.
+    """
+    keys = []
+    before: dict[tuple[int, str], list[int]] = {}
+    for arrival in replies:
+        boot, at = arrival.key.boot, round(arrival.event.received_at * 1e6)
+        if _named(arrival):
+            keys.append(arrival.key if _timed(arrival) else Key(boot, 0))
+            continue
+        if arrival.dup:
+            one = (arrival.node.id, boot)
+            if one not in before:
+                before[one] = store.said(connection, *one, at - int(AGAIN_S * 1e6), at)
+            if before[one]:
+                at = before[one].pop(0)
+        keys.append(Key(boot, at))
+    return keys
+
+
+def _timed(arrival: Arrival) -> bool:
+    return arrival.event.time is not None

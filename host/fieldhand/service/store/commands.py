@@ -212,6 +212,36 @@ def answers(connection: sa.Connection, id: str) -> list[dict[str, Any]]:
     return [{name: getattr(row, name) for name in names} for row in connection.execute(query)]
 
 
+def said(connection: sa.Connection, node_id: int, boot: str, since: int, until: int) -> list[int]:
+    """The numbers, from the last, of the answers under `boot` above `since` and up to `until`."""
+    table = schema.answer
+    query = (
+        sa.select(table.c.seq)
+        .where(
+            table.c.node_id == node_id,
+            table.c.boot == boot,
+            table.c.seq > since,
+            table.c.seq <= until,
+        )
+        .order_by(table.c.seq.desc())
+        .limit(MAX_STEPS)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def last(connection: sa.Connection, node_id: int) -> CommandRow | None:
+    """The last command that a node was sent; what never left this host is none."""
+    table = schema.command
+    query = (
+        sa.select(table)
+        .where(table.c.node_id == node_id, table.c.state != REFUSED)
+        .order_by(table.c.created.desc(), table.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _command(row)
+
+
 def name_command(connection: sa.Connection, answered: Sequence[dict[str, Any]]) -> None:
     """Note which command answers belong to: node, boot, number, command and whether late."""
     if not answered:
