@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from fieldhand.broker import Broker
 from fieldhand.broker.monitor import BrokerMonitor, NoStatistics
+from fieldhand.broker.stats import Rate
 
 WAIT_S = 20.0
 
@@ -70,6 +71,35 @@ def test_what_the_broker_counts_is_published_as_the_document_says(telling: Mosqu
     late.loop_stop()
     assert heard["iot/broker/status"][1] is True
     assert "iot/broker/stats" not in heard
+
+
+def test_the_rate_is_that_between_two_updates_however_often_it_is_asked_for(telling: Mosquitto):
+    """A counter is told every second or two, and looked at 20 times a second."""
+    sender = client(telling)
+    told = {}
+    with BrokerMonitor(telling, publish=False) as monitor:
+        deadline = time.monotonic() + WAIT_S
+        while len(told) < 4:
+            assert time.monotonic() < deadline, told
+            sender.publish("x/y", "", 0)
+            health = monitor.look()
+            told[health.uptime_s] = (health.messages_received, health.messages_per_second)
+            time.sleep(0.05)
+    sender.loop_stop()
+    updates = sorted(told.items())[1:-1]  # of the last there may be more to come
+    for (before, (fewer, _)), (at, (more, rate)) in zip(updates, updates[1:], strict=False):
+        assert rate == pytest.approx((more - fewer) / (at - before)) and rate > 0
+
+
+def test_a_rate():
+    rate = Rate()
+    assert rate.of(100, 10) == 0.0
+    assert rate.of(120, 20) == rate.of(120, 20) == 2.0
+    assert rate.of(150, 20) == 5.0  # told a moment later
+    assert rate.of(150, 30) == 0.0
+    assert rate.of(160, 40) == 1.0
+    assert rate.of(3, 5) == 0.0  # the broker began anew
+    assert rate.of(8, 10) == 1.0
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

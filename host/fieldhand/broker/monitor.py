@@ -21,6 +21,8 @@ ROOT = "$SYS/broker/"
 CONNECT_TIMEOUT_S = 10.0
 # Mosquitto publishes every `sys_interval`, 10 s unless set, and keeps the latest for who comes.
 FIRST_S = 15.0
+# What one update may take to come in whole.
+UPDATE_S = 0.2
 
 # Topic below ROOT -> name here. Those of one name are spellings of different versions.
 _NUMBERS = {
@@ -55,6 +57,8 @@ class BrokerMonitor:
         self._values: dict[str, str] = {}
         self._changed = threading.Condition()
         self._rate = Rate()
+        self._per_second = 0.0
+        self._told_at = -UPDATE_S
         self._connection = Connection(BrokerAddress.of(broker), {f"{ROOT}#": 0}, self._heard)
 
     def __enter__(self) -> BrokerMonitor:
@@ -68,7 +72,9 @@ class BrokerMonitor:
         """What the broker told last, and published. Raises NoStatistics, BrokerUnavailable."""
         with self._changed:
             told = self._changed.wait_for(lambda: _numbers(self._values) is not None, timeout)
-            values = dict(self._values)
+            # The other figures of an update are on their way when its first is there.
+            self._changed.wait_for(lambda: False, self._told_at + UPDATE_S - time.monotonic())
+            values, rate = dict(self._values), self._per_second
         numbers = _numbers(values)
         if not self._connection.up:
             raise self._connection.unavailable("not connected")
@@ -81,7 +87,7 @@ class BrokerMonitor:
         health = BrokerHealth(
             time=int(time.time()),
             version=_version(values.get("version", "")),
-            messages_per_second=self._rate.of(numbers["messages_received"], time.monotonic()),
+            messages_per_second=rate,
             **numbers,
         )
         if self._publish:
@@ -125,6 +131,15 @@ class BrokerMonitor:
         if name in _NUMBERS or name == "version":
             with self._changed:
                 self._values[name] = message.payload.decode("utf-8", "replace")
+                if name == "uptime":
+                    self._told_at = time.monotonic()
+                    if message.retain:  # of an update that was before we came
+                        self._rate = Rate()
+                numbers = _numbers(self._values)
+                if numbers is not None:
+                    # Each update begins with the uptime, and tells a counter only if it changed.
+                    count, at = numbers["messages_received"], numbers["uptime_s"]
+                    self._per_second = self._rate.of(count, at)
                 self._changed.notify_all()
 
 

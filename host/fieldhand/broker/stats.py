@@ -89,18 +89,25 @@ def packets(health: BrokerHealth) -> list[Packet]:
 
 
 class Rate:
-    """Messages per second between two looks at a counter."""
+    """Messages per second between the last two updates of a counter."""
 
     def __init__(self) -> None:
+        self._before: tuple[float, int] | None = None
         self._last: tuple[float, int] | None = None
 
-    def of(self, count: int, now: float) -> float:
-        """Since the last call, `now` in monotonic seconds; 0.0 at first and after a restart."""
-        rate = 0.0
-        if self._last is not None and now > self._last[0] and count >= self._last[1]:
-            rate = (count - self._last[1]) / (now - self._last[0])
-        self._last = (now, count)
-        return rate
+    def of(self, count: int, at: float) -> float:
+        """`count` was told at `at`, in seconds of any clock; 0.0 at first and after a restart.
+
+        A count told for the same time again takes the place of that before.
+        """
+        if self._last is not None and at < self._last[0]:
+            self._last = None
+        if self._last is None or at > self._last[0]:
+            self._before = self._last
+        self._last = (at, count)
+        if self._before is None or count < self._before[1]:
+            return 0.0
+        return (count - self._before[1]) / (at - self._before[0])
 
 
 class BrokerStats:
