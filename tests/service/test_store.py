@@ -143,7 +143,7 @@ def test_what_has_no_number_is_known_by_what_it_says():
     assert all(readings.key_of(plain, *other) != key for other in others)
     assert readings.key_of(plain, "devices/g1/data", b"{}", 1) != key
     untimed = Reading("g1", "plantnanny", {"soil_moisture": 4.0}, None, 1000.5)
-    assert readings.key_of(untimed, "t", b"{}", 0).seq == 1_000_500
+    assert readings.key_of(untimed, "t", b"{}", 0).seq == 1_000_500_000  # µs
 
 
 def test_a_name_is_found_among_tenants(database):
