@@ -217,7 +217,7 @@ def _reply(values, ack):
         else:
             out["data"][name] = values[name]
     if ack is not None:
-        data = ack.pop("data", {})
+        data = ack.pop("data", None) or {}
         out.update(ack)
         out["data"].update(data)
     return out

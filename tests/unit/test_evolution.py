@@ -157,3 +157,17 @@ def test_no_added_key_changes_what_is_made_of_a_message(data):
             names = st.text(max_size=6).filter(lambda key, known=known: key not in known)
             inner.update(data.draw(st.dictionaries(names, st.integers() | st.text(), max_size=2)))
     assert outcome(name, topic, {**document, "_fh": ext}) == before
+
+
+def test_an_answer_whose_data_are_null_has_none():
+    payload = {
+        "command_id": "c1",
+        "success": True,
+        "timestamp": "2026-01-01T00:00:00Z",
+        "_fh": {"ack": {"state": "done", "data": None}},
+    }
+    topic = "devices/o/n/command_response"
+    (record,) = dialects.load("dese", {"org": "o"}).decode(
+        topic, json.dumps(payload).encode(), "host"
+    )
+    assert record.kind == "reply" and record.values["data"] == {}

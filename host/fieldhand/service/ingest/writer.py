@@ -199,7 +199,7 @@ class Writer:
             if not found:
                 return found
             first = found[0][1]
-            key = ":".join((first.dialect, *first.tenant.values(), first.node))
+            key = nodes.public_id(first.dialect, first.tenant, first.node)
             if self._within(key, message, prepared):
                 return found
             return []
