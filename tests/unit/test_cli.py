@@ -101,7 +101,7 @@ def test_build_keeps_secrets_apart(project, capsys, monkeypatch):
         (["send", "pool", "rebot"], "has no command 'rebot' (did you mean 'reboot'?)"),
         (["send", "pool", "set_pump", "pump_id=x"], "pump_id: 'x' is not a whole number"),
         (["send", "pool", "reboot", "--option", "a=b"], "--option needs --dialect"),
-        (["send", "x", "y", "--broker", "h:p"], "'h:p' is not HOST or HOST:PORT"),
+        (["send", "x", "y", "--broker", "h:p"], "--broker: is not mqtt[s]://host[:port] or HOST"),
         (["dialect", "show", "dess"], "unknown dialect 'dess' (did you mean 'dese'?)"),
         (["sim", "--count", "3"], "--count and --dialect belong together"),
         (["broker", "--user", "a=FH_TEST_UNSET"], "FH_TEST_UNSET is not set"),

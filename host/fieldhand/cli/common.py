@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
     from fieldhand.connection import BrokerAddress
     from fieldhand.fleetfile import FleetFile
 
@@ -44,7 +45,7 @@ def broker_option(command: F) -> F:
     return click.option(
         "--broker",
         "broker",
-        metavar="HOST[:PORT]",
+        metavar="HOST[:PORT]|URL",
         callback=_parse_broker,
         help="Use this broker, not the fleet file's.",
     )(command)
@@ -56,15 +57,10 @@ def seconds_option(help: str) -> Callable[[F], F]:
 
 def _parse_broker(
     context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[str, int] | None:
-    if value is None:
-        return None
-    host, colon, port = value.rpartition(":")
-    if not colon or value.endswith("]"):
-        host, port = value, "1883"
-    if not port.isdigit() or not 0 < int(port) < 65536 or not host:
-        raise click.BadParameter(f"'{value}' is not HOST or HOST:PORT")
-    return host.strip("[]"), int(port)
+) -> BrokerUrl | None:
+    from fieldhand.brokerurl import BrokerUrl
+
+    return BrokerUrl.of(value) if value is not None else None
 
 
 def load_file(
@@ -88,15 +84,13 @@ def need_file(path: Path | None) -> FleetFile:
     return file
 
 
-def broker_of(file: FleetFile | None, broker: tuple[str, int] | None) -> BrokerAddress:
-    """The broker to use: the one asked for (with the file's user, if any), else the file's."""
-    from dataclasses import replace
-
+def broker_of(file: FleetFile | None, broker: BrokerUrl | None) -> BrokerAddress:
+    """The broker to use: the one asked for (else with the file's user), or the file's."""
     from fieldhand.connection import BrokerAddress
 
     address = file.broker.address() if file is not None else BrokerAddress()
     if broker is not None:
-        address = replace(address, host=broker[0], port=broker[1])
+        address = broker.over(address)
     elif file is None:
         raise click.UsageError(f"no {DEFAULT_FILE} here: give --file or --broker")
     return address

@@ -27,6 +27,7 @@ from fieldhand.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
     from fieldhand.device.logs import Line
     from fieldhand.fleetfile import FleetFile
     from fieldhand.records import Event
@@ -107,7 +108,7 @@ def logs(
     target: str | None,
     file: Path | None,
     port: str | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     follow: bool,
     reset: bool,
     seconds: float | None,
@@ -201,7 +202,7 @@ def _iso(seconds: float) -> str:
 def _reported(
     node: str,
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     seconds: float | None,
     as_json: bool,
 ) -> None:

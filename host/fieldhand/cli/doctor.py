@@ -25,6 +25,7 @@ from fieldhand.cli.common import (
 from fieldhand.cli.console import Target
 
 if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
     from fieldhand.doctor.findings import Finding
     from fieldhand.fleetfile import FleetFile, NodeConfig
 
@@ -52,7 +53,7 @@ _NARROW = 60
 def doctor(
     target: str,
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     port: str | None,
     relay: str | None,
     yes: bool,
@@ -121,7 +122,7 @@ def _cable(
 def _remote(
     fleet: FleetFile,
     config: NodeConfig,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     wait: float | None,
     as_json: bool,
 ) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from fieldhand.cli.common import (
     load_file,
     note,
 )
+
+if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
 
 dialect_option = click.option(
     "--dialect", "names", multiple=True, type=DialectName(), help="Only this; may be repeated."
@@ -57,7 +61,7 @@ def grafana(names: tuple[str, ...], title: str, output: Path | None) -> None:
 def telegraf(
     names: tuple[str, ...],
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     influx: str | None,
     output: Path | None,
 ) -> None:

@@ -25,6 +25,7 @@ from fieldhand.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
     from fieldhand.pending import Pending
 
 # How long `send` listens for a node that no fleet file names; a retained status comes at once.
@@ -64,7 +65,7 @@ def send(
     action: str,
     parameters: tuple[str, ...],
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     dialect: str | None,
     options: tuple[str, ...],
     no_extras: bool,
@@ -158,7 +159,7 @@ def _options(words: tuple[str, ...]) -> dict[str, Any]:
 @json_option
 def sim(
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     count: int | None,
     dialect: str | None,
     port: int | None,
@@ -190,14 +191,14 @@ def sim(
             started = stack.enter_context(
                 Broker(port=fleet_file.broker.port if port is None else port, users=users)
             )
-            broker = (started.host, started.port)
-        nodes = stack.enter_context(
-            simfleet.running(fleet_file, broker, note, verbose, credentials)
-        )
-        if as_json:
-            emit({"broker": {"host": broker[0], "port": broker[1]}, "nodes": nodes})
+            where = (started.host, started.port)
         else:
-            note(f"broker on {broker[0]}:{broker[1]}")
+            where = (broker.host, broker.port)
+        nodes = stack.enter_context(simfleet.running(fleet_file, where, note, verbose, credentials))
+        if as_json:
+            emit({"broker": {"host": where[0], "port": where[1]}, "nodes": nodes})
+        else:
+            note(f"broker on {where[0]}:{where[1]}")
             note(f"{len(nodes)} simulated nodes: {', '.join(nodes)}; Ctrl-C ends them")
         try:
             threading.Event().wait(seconds)

@@ -20,6 +20,7 @@ from fieldhand.cli.common import (
 
 if TYPE_CHECKING:
     from fieldhand.broker.stats import BrokerHealth
+    from fieldhand.brokerurl import BrokerUrl
 
 _COLUMNS = (
     *("uptime", "clients", "away", "received", "sent", "msg/s", "dropped", "retained"),
@@ -44,7 +45,7 @@ HEAD_EVERY = 20
 @json_option
 def monitor(
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     interval: float,
     no_publish: bool,
     seconds: float | None,

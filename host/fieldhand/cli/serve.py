@@ -59,7 +59,7 @@ def open_database(
 @click.option(
     "--broker",
     metavar="URL",
-    help="mqtt://[user[:password]@]host[:port] or mqtts://...  [default: one in this process]",
+    help="mqtt[s]://[user[:password]@]host[:port] or HOST[:PORT]  [default: one in this process]",
 )
 @database_option
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
@@ -91,6 +91,8 @@ def serve(
     stand in the fleet file's [service] table or in the environment as FIELDHAND_SERVICE_NAME.
     """
     need_service()
+    from fieldhand.brokerurl import BrokerUrl
+    from fieldhand.connection import BrokerAddress
     from fieldhand.service import logs, settings
     from fieldhand.service.api import server
     from fieldhand.service.service import Service
@@ -110,7 +112,7 @@ def serve(
         path=fleet_file.path if fleet_file is not None else None,
     )
     logs.configure(chosen.log_format, chosen.log_level)
-    address = settings.broker_address(broker) if broker is not None else None
+    address = BrokerUrl.of(broker).over(BrokerAddress()) if broker is not None else None
     service = Service(chosen, broker=address, file=fleet_file, embedded_port=broker_port)
     sock = server.listen(chosen.host, chosen.port)
     try:

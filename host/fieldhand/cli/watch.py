@@ -22,6 +22,7 @@ from fieldhand.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from fieldhand.brokerurl import BrokerUrl
     from fieldhand.client import Fleet
     from fieldhand.records import Event
     from fieldhand.streams import Stream
@@ -39,7 +40,7 @@ LOOK_S = 0.5
 @json_option
 def watch(
     file: Path | None,
-    broker: tuple[str, int] | None,
+    broker: BrokerUrl | None,
     name: str | None,
     seconds: float | None,
     as_json: bool,

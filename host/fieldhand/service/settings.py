@@ -10,12 +10,10 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from fieldhand import dialects
-from fieldhand.connection import BrokerAddress
 from fieldhand.errors import ConfigError, FieldhandError, did_you_mean
 from fieldhand.service.farm import FarmSettings
 from fieldproto.jsonstrict import MAX_PAYLOAD
@@ -151,30 +149,6 @@ def load(
         return ServiceSettings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(where, [_problem(item) for item in error.errors()]) from None
-
-
-def broker_address(url: str) -> BrokerAddress:
-    """mqtt://[user[:password]@]host[:port], mqtts:// with TLS, or HOST[:PORT]. Raises ConfigError.
-
-    `%XX` stands for a character that a URL cannot have.
-    """
-    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == -1:
-        raise ConfigError("--broker", [f"'{parts.scheme}://...' is not mqtt[s]://host[:port]"])
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigError("--broker", ["there is something behind the port"])
-    tls = parts.scheme == "mqtts"
-    return BrokerAddress(
-        parts.hostname,
-        port if port is not None else 8883 if tls else 1883,
-        unquote(parts.username) if parts.username is not None else None,
-        unquote(parts.password) if parts.password is not None else None,
-        "" if tls else None,
-    )
 
 
 def default_database(fleet_file: Path | None) -> str:
