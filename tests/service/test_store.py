@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -144,6 +145,9 @@ def test_what_has_no_number_is_known_by_what_it_says():
     assert readings.key_of(plain, "devices/g1/data", b"{}", 1) != key
     untimed = Reading("g1", "plantnanny", {"soil_moisture": 4.0}, None, 1000.5)
     assert readings.key_of(untimed, "t", b"{}", 0).seq == 1_000_500_000  # µs
+    # A node whose boots look like our stand-ins for them is not taken at its word.
+    posing = replace(plain, provenance=Provenance(key.boot, key.seq))
+    assert readings.key_of(posing, "t", b"{}", 0) not in (key, (key.boot, key.seq))
 
 
 def test_a_name_is_found_among_tenants(database):

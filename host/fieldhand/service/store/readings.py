@@ -43,7 +43,12 @@ def key_of(
     `received_at` is that arrival where the event's own is another delivery of the same.
     """
     origin = getattr(event, "provenance", None)
-    if origin is not None and origin.boot is not None and origin.seq is not None:
+    if (
+        origin is not None
+        and origin.boot is not None
+        and origin.seq is not None
+        and not origin.boot.startswith("~")  # ours, below
+    ):
         return Key(origin.boot, origin.seq)
     digest = hashlib.sha256(b"%b\0%d\0%b" % (topic.encode(), nth, payload)).hexdigest()[:24]
     if event.time is not None:
