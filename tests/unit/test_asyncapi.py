@@ -132,8 +132,8 @@ def _full(fields):
 SAMPLES = list(_samples())
 # What a schema cannot say: the topic, one quantity under two names, dates that do not exist, and
 # the bound of numbers in fields of any type; and what quantities and events hold in `_fh`.
-DECODER_ONLY = ("the topic says", "no reading", "is called", "time that exists", "not a finite", "too large a number",
-                "_fh.also.", "is no number and no text")  # fmt: skip
+DECODER_ONLY = ("the topic says", "no reading", "is called", "time that exists", "not a finite",
+                "too large a number", "_fh.also.", "is no number and no text")  # fmt: skip
 
 ODD = st.one_of(
     st.none(),
