@@ -128,14 +128,15 @@ NodeWord = Annotated[
 ]
 
 
-def find_node(connection: sa.Connection, word: str, caller: Caller) -> NodeRow:
-    """The node that `word` means, among those the caller may see.
+def find_node(service: Service, word: str, caller: Caller, dialect: str | None = None) -> NodeRow:
+    """The node that `word` means, among those the caller may see; of this dialect, if one is named.
 
     Raises HTTPException 404, or 409 with the ids when several have the name.
     """
-    found = nodes.find(connection, word, caller.org)
+    with service.database.reading() as connection:
+        found = nodes.find(connection, word, caller.org, dialect)
     if not found:
-        raise HTTPException(404, f"no node '{word}'")
+        raise HTTPException(404, f"no node '{word}'" + (f" of {dialect}" if dialect else ""))
     if len(found) > 1:
         ids = ", ".join(row.public_id for row in found)
         raise HTTPException(409, f"several nodes are called '{word}': {ids}")
@@ -143,8 +144,7 @@ def find_node(connection: sa.Connection, word: str, caller: Caller) -> NodeRow:
 
 
 def reader_node(node_id: NodeWord, caller: Reader, service: ServiceDep) -> NodeRow:
-    with service.database.reading() as connection:
-        return find_node(connection, node_id, caller)
+    return find_node(service, node_id, caller)
 
 
 # The node of a path parameter `node_id`, for a caller who may read.

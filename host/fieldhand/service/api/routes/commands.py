@@ -285,12 +285,6 @@ def sent(
     return command_out(row, node)
 
 
-def node_of(service: Service, word: str, caller: Caller) -> NodeRow:
-    """The node in a path; HTTPException as `find_node`."""
-    with service.database.reading() as connection:
-        return find_node(connection, word, caller)
-
-
 @router.post("/nodes/{node_id}/commands", status_code=201, responses=SENT)
 def send_command(
     node_id: NodeWord,
@@ -306,7 +300,7 @@ def send_command(
     it is told by its own address and, as `command`, by the live streams.
     """
     return sent(
-        service, caller, node_of(service, node_id, caller), wanted, response, idempotency_key
+        service, caller, find_node(service, node_id, caller), wanted, response, idempotency_key
     )
 
 
@@ -375,6 +369,6 @@ def push_config(
 
     No dialect answers one: it is on record as the command `config`, done when the broker has it.
     """
-    node = node_of(service, node_id, caller)
+    node = find_node(service, node_id, caller)
     row, _ = service.commands.configure(node, wanted.config, caller=caller.name)
     return command_out(row, node)

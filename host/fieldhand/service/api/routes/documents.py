@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fieldhand.answers import DONE, ENDED
 from fieldhand.errors import BrokerUnavailable
-from fieldhand.service.api.deps import NO_NUL, Caller, Commander, Reader, ServiceDep
+from fieldhand.service.api.deps import NO_NUL, Caller, Commander, Reader, ServiceDep, find_node
 from fieldhand.service.api.registration import BadRegistration, Taken, register
 from fieldhand.service.api.routes.commands import (
     NONE,
@@ -44,18 +44,6 @@ TAKEN: dict[int | str, dict[str, Any]] = {
     200: {"description": "it was registered already"},
     409: {"description": "node 'esp32-001' cannot be registered: it is somebody else's"},
 }
-
-
-def the(service: Service, dialect: str, word: str, caller: Caller) -> NodeRow:
-    """The caller's node of this dialect; HTTPException 404, or 409 when several have the name."""
-    with service.database.reading() as connection:
-        found = nodes.find(connection, word, caller.org, dialect)
-    if not found:
-        raise HTTPException(404, f"no node '{word}' of {dialect}")
-    if len(found) > 1:
-        ids = ", ".join(row.public_id for row in found)
-        raise HTTPException(409, f"several nodes are called '{word}': {ids}")
-    return found[0]
 
 
 def registered(
@@ -220,7 +208,7 @@ def solar_command(
 
     It gives no path; this one has the words of its topic company/{c_id}/machine/{m_id}/command.
     """
-    node = the(service, "solar", machine_id, caller)
+    node = find_node(service, machine_id, caller, "solar")
     asked = CommandIn(action=wanted.command, params=wanted.params)
     return sent(service, caller, node, asked, response, idempotency_key)
 
@@ -388,7 +376,7 @@ def dese_config(
 
 
 def _pool(service: Service, org: str, name: str, caller: Caller) -> NodeRow:
-    return the(service, "dese", nodes.public_id("dese", {"org": org}, name), caller)
+    return find_node(service, nodes.public_id("dese", {"org": org}, name), caller, "dese")
 
 
 def _dese_sent(made: CommandOut, device_id: str) -> DeseSent:
@@ -439,6 +427,6 @@ def farm_control(
     Sent is {"type": "ACTUATE", "device": "irrigation", "state": 1, ...}. Blocked too while the wind
     is not known or was measured long ago: see `fieldhand.service.commands.guards`.
     """
-    node = the(service, "farm", wanted.farm_id, caller)
+    node = find_node(service, wanted.farm_id, caller, "farm")
     asked = CommandIn(action=wanted.action, params={"state": int(wanted.value)})
     return sent(service, caller, node, asked, response, idempotency_key)

@@ -62,7 +62,7 @@ async def live(
     `event` is its kind, `data` one JSON object, `id` its place. `ping` events are heartbeats;
     `dropped` says that the client was too slow. What there is of state comes first.
     """
-    row = await run_in_threadpool(_filter, service, node, caller)
+    row = await run_in_threadpool(_only, service, node, caller)
     wanted = _wanted(caller, row, kind)
     return await _stream(
         service,
@@ -83,7 +83,7 @@ async def live_websocket(
     state: WithState = True,
 ) -> None:
     """The same as messages {"type": kind, "id": ..., "data": {...}} of a WebSocket."""
-    row = await run_in_threadpool(_filter, service, node, caller)
+    row = await run_in_threadpool(_only, service, node, caller)
     wanted = _wanted(caller, row, kind)
     await _push(
         websocket,
@@ -105,7 +105,7 @@ async def plantnanny_stream(
 
     `data` has the names of devices/<id>/data, and `device_id`.
     """
-    row = await run_in_threadpool(_named, service, "plantnanny", node_id, caller)
+    row = await run_in_threadpool(find_node, service, node_id, caller, "plantnanny")
     wanted = _wanted(caller, row, ["reading", "status"])
     stream = await _stream(
         service,
@@ -149,18 +149,8 @@ def _wanted(caller: Caller, row: NodeRow | None, kinds: list[str] | None) -> Wan
     return wanted
 
 
-def _filter(service: Service, word: str | None, caller: Caller) -> NodeRow | None:
-    if word is None:
-        return None
-    with service.database.reading() as connection:
-        return find_node(connection, word, caller)
-
-
-def _named(service: Service, dialect: str, name: str, caller: Caller) -> NodeRow:
-    """The node of this dialect. HTTPException 404 or 409 as `find_node`."""
-    with service.database.reading() as connection:
-        found = [row for row in nodes.find(connection, name, caller.org) if row.dialect == dialect]
-        return found[0] if len(found) == 1 else find_node(connection, name, caller)
+def _only(service: Service, word: str | None, caller: Caller) -> NodeRow | None:
+    return None if word is None else find_node(service, word, caller)
 
 
 def _state(
@@ -240,9 +230,7 @@ async def _of_document(
     form: Callable[[LiveEvent], str | None],
 ) -> None:
     try:
-        row = await run_in_threadpool(_named, service, dialect, name, caller)
-        if row.dialect != dialect:
-            raise HTTPException(404, f"'{name}' is no {dialect} node")
+        row = await run_in_threadpool(find_node, service, name, caller, dialect)
     except HTTPException as error:
         # Accepted first: a browser tells its page the code of a close, not of a refusal.
         await websocket.accept()
