@@ -12,6 +12,10 @@ from fieldhand.records import Heard
 from fieldhand.service.store.nodes import NodeRow
 from fieldhand.service.store.readings import Key
 
+# Within this a message that is marked as coming again, and says the same, is the same: a broker
+# delivers again when we connect again.
+AGAIN_S = 86_400.0
+
 
 class Message(NamedTuple):
     """An MQTT message as it came. `dup`: it may have come before.

@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from fieldhand import answers, dialects
 from fieldhand.answers import ACCEPTED, DONE, FAILED, SENT, TIMEOUT, Asked
 from fieldhand.records import Heard, Reply
-from fieldhand.service.arrivals import Arrival
+from fieldhand.service.arrivals import AGAIN_S, Arrival
 from fieldhand.service.commands.lifecycle import Commands
-from fieldhand.service.ingest.writer import AGAIN_S
 from fieldhand.service.store import commands as store
 from fieldhand.service.store import readings, schema
 from fieldhand.service.store.commands import OPEN, SENDING, CommandRow

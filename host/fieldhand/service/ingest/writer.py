@@ -21,7 +21,7 @@ from fieldhand.errors import FieldhandError
 from fieldhand.inbound import Inbound, Refused
 from fieldhand.received import NodeKey
 from fieldhand.records import Alert, Heard, Invalid, NodeEvent, Reading, Status
-from fieldhand.service.arrivals import Arrival, Hook, Message
+from fieldhand.service.arrivals import AGAIN_S, Arrival, Hook, Message
 from fieldhand.service.ingest.flood import Flood
 from fieldhand.service.live.hub import Hub, LiveEvent, live
 from fieldhand.service.settings import ServiceSettings
@@ -31,9 +31,6 @@ from fieldhand.service.store.deliveries import Delivery
 from fieldhand.service.store.nodes import NodeRow
 from fieldhand.service.store.readings import Key
 
-# Within this a message that is marked as coming again, and says the same, is the same: a broker
-# delivers again when we connect again.
-AGAIN_S = 86_400.0
 # What is not all stored has a backlog and what is measured meanwhile, at most: times kept of each.
 KEPT_MARKS = 4
 # Bytes of a refused payload that live clients are shown.

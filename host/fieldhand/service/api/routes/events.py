@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from fieldhand.service.api.deps import NO_NUL, NodeDep, ReadDb, Reader
 from fieldhand.service.api.routes.paging import WindowDep, cursor
 from fieldhand.service.store import events, nodes
+from fieldhand.service.store.window import Window
 
 router = APIRouter(tags=["events"])
 
@@ -117,14 +118,7 @@ def list_events(
     name: Names = None,
 ) -> EventPage:
     """Of the nodes one may see, the newest first, from `since` to before `until`."""
-    rows = events.history(
-        connection,
-        window,
-        org=caller.org,
-        kind=kind,
-        names=name,
-    )
-    return _page(connection, rows, window.limit)
+    return _page(connection, window, org=caller.org, kind=kind, names=name)
 
 
 @router.get("/nodes/{node_id}/events", summary="A node's alerts and events")
@@ -136,14 +130,7 @@ def node_events(
     name: Names = None,
 ) -> EventPage:
     """The newest first, from `since` to before `until`."""
-    rows = events.history(
-        connection,
-        window,
-        node_id=node.id,
-        kind=kind,
-        names=name,
-    )
-    return _page(connection, rows, window.limit)
+    return _page(connection, window, node_id=node.id, kind=kind, names=name)
 
 
 @router.get("/nodes/{node_id}/outages", summary="When a node was away")
@@ -153,23 +140,17 @@ def node_outages(
     window: WindowDep,
 ) -> OutagePage:
     """What the node says of its connection: each outage once it was over, the newest first."""
-    rows = events.history(
-        connection,
-        window,
-        node_id=node.id,
-        kind="event",
-        names=[OUTAGE],
-    )
+    rows = events.history(connection, window, node_id=node.id, kind="event", names=[OUTAGE])
     return OutagePage(outages=[_outage(row) for _, row in rows], next=_next(rows, window.limit))
 
 
-def _page(
-    connection: sa.Connection, rows: list[tuple[int, dict[str, Any]]], limit: int
-) -> EventPage:
+def _page(connection: sa.Connection, window: Window, **which: Any) -> EventPage:
+    """`which` as `events.history` has it."""
+    rows = events.history(connection, window, **which)
     names = nodes.names(connection, (node for node, _ in rows))
     return EventPage(
         events=[EventOut(node_id=names[node], **row) for node, row in rows],
-        next=_next(rows, limit),
+        next=_next(rows, window.limit),
     )
 
 

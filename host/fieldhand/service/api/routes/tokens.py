@@ -44,25 +44,22 @@ class NewToken(BaseModel):
     expires_days: Annotated[float, Field(gt=0, le=MAX_DAYS, allow_inf_nan=False)] | None = None
 
 
+_TOKEN: dict[str, Any] = {
+    "id": 7,
+    "name": "irrigation script",
+    "organisation": "farm_001",
+    "scopes": ["read", "command"],
+    "created": 1781000000.0,
+    "expires": None,
+    "last_used": 1781003600.0,
+    "revoked": None,
+}
+
+
 class TokenOut(BaseModel):
     """A token, without itself. Times are Unix seconds."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 7,
-                    "name": "irrigation script",
-                    "organisation": "farm_001",
-                    "scopes": ["read", "command"],
-                    "created": 1781000000.0,
-                    "expires": None,
-                    "last_used": 1781003600.0,
-                    "revoked": None,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_TOKEN]})
 
     id: int
     name: str
@@ -81,14 +78,8 @@ class MadeToken(TokenOut):
         json_schema_extra={
             "examples": [
                 {
-                    "id": 7,
-                    "name": "irrigation script",
-                    "organisation": "farm_001",
-                    "scopes": ["read", "command"],
-                    "created": 1781000000.0,
-                    "expires": None,
+                    **_TOKEN,
                     "last_used": None,
-                    "revoked": None,
                     "token": "fh_q3J0m1vT9y6bWc5xUe8hKz2nRd7sLp4gFa1iOj3kXyE",
                 }
             ]
